@@ -1,0 +1,20 @@
+import { fileURLToPath } from 'node:url';
+import { defineConfig } from 'vitest/config';
+
+const source = (path: string): string => fileURLToPath(new URL(`src/${path}`, import.meta.url));
+
+export default defineConfig({
+  resolve: {
+    alias: [
+      { find: /^#io$/, replacement: source('internal/io.node.ts') },
+      { find: /^millrace\/providers$/, replacement: source('providers/index.ts') },
+      { find: /^millrace\/testing$/, replacement: source('testing/index.ts') },
+      { find: /^millrace$/, replacement: source('index.ts') },
+    ],
+  },
+  test: {
+    include: ['test/**/*.test.ts'],
+    sequence: { shuffle: true },
+    testTimeout: 20_000,
+  },
+});
