@@ -1,0 +1,224 @@
+import { asyncScheduler } from 'rxjs';
+import { AbortError, InterruptedError, isMillraceError, StreamTimeoutError, ProviderError, HTTPError } from '../errors.js';
+import type { Billing, FinishEvent, Outcome, Receipt, StoppedBy, StreamEvent, Usage, WarningEvent } from '../types.js';
+import { type Flow, Scope } from './flow.js';
+import { addUsage } from './addUsage.js';
+
+/** How a sink's source ended, as the sink was told. */
+export type Ending =
+  { readonly kind: 'complete' } | { readonly kind: 'error'; readonly error: unknown } | { readonly kind: 'left' };
+
+/** What that means once the flows were asked. */
+export interface Verdict {
+  readonly outcome: Outcome;
+  readonly by?: StoppedBy;
+  readonly error?: unknown;
+}
+
+/** What only the sink knows. */
+export interface Written {
+  readonly where: string;
+  readonly chars: number;
+  readonly bytes: number;
+  readonly key?: string | undefined;
+}
+
+const MAX_LISTED = 100;
+
+/**
+ * What a sink is told by its items and by the flows that it draws from. An ordinary completion is not proof of a whole
+ * stream (`takeUntil`, `take` and `catchError(() => EMPTY)` make one of half a stream), so the flows are asked.
+ */
+export class Evidence {
+  readonly scope: Scope;
+  readonly #startedAt = asyncScheduler.now();
+  #attempts = 0;
+  #provenFlows = 0;
+  #last: Flow | undefined;
+  /** What flows that have ended say; those still open are asked at the end. */
+  #ended: Tally = empty;
+  /** What the items say, for sources without a flow. */
+  #heard: Tally = empty;
+
+  /** @param role - a sink answers for what it draws from, and tells its receipt to those below; an observer does neither */
+  constructor(role: 'sink' | 'observer') {
+    this.scope = new Scope(role === 'sink');
+    if (role === 'sink' && this.scope.below !== undefined) this.scope.below.expectsReceipts = true;
+    this.scope.onFlow = (flow): void => {
+      if (flow.facts.isMarker === true) return;
+      this.#last = flow;
+      this.#attempts += 1;
+    };
+    this.scope.onEnd = (flow): void => {
+      if (flow.proven) this.#provenFlows += 1;
+      this.#ended = add(this.#ended, flow);
+    };
+  }
+
+  /** Notes an item on its way into the sink. */
+  note(item: StreamEvent | string): void {
+    const flow = this.scope.current();
+    if (typeof item === 'string') return;
+    if (flow === undefined) this.#heard = hear(this.#heard, item);
+  }
+
+  /** The flow that is delivering into the sink, if any. */
+  currentFlow(): Flow | undefined {
+    return this.scope.current();
+  }
+
+  /** What an ending means; asked after everything above was torn down. */
+  judge(ending: Ending): Verdict {
+    switch (ending.kind) {
+      case 'left':
+        return { outcome: 'stopped', by: this.#stoppedBy() ?? 'unsubscribe' };
+      case 'error':
+        return judgeError(ending.error);
+      case 'complete': {
+        const by = this.#stoppedBy();
+        if (by !== undefined && by !== 'unsubscribe') return { outcome: 'stopped', by };
+        const unproven = [...this.scope.flows].filter((flow) => !flow.proven && !flow.excused);
+        // A failed attempt that delivered nothing does no harm when another was proven.
+        const spoils = unproven.some((flow) => flow.position.content || this.#provenFlows === 0);
+        return spoils ? { outcome: 'interrupted', error: completedEarly(this.#last) } : { outcome: 'complete' };
+      }
+    }
+  }
+
+  receipt(verdict: Verdict, { where, chars, bytes, key }: Written): Receipt {
+    const { outcome, by, error } = verdict;
+    const flows = [...this.scope.flows].filter((flow) => flow.state === 'open');
+    const { finish, usage, headersAt, firstContentAt, restarts, warnings, requestIds } =
+      this.#attempts === 0 ? this.#heard : flows.reduce<Tally>(add, this.#ended);
+    const since = (at: number | undefined): number | undefined => (at === undefined ? undefined : at - this.#startedAt);
+    const { provider, model } = this.#last?.facts ?? {};
+    return {
+      ...present({ key, provider, model }),
+      where,
+      chars,
+      bytes,
+      outcome,
+      ...present({
+        finish: finish && { reason: finish.reason, ...present({ rawReason: finish.rawReason }) },
+        error: error === undefined || outcome === 'stopped' ? undefined : describe(error),
+        by,
+      }),
+      timings: {
+        startedAt: this.#startedAt,
+        ...present({ headersMs: since(headersAt), firstContentMs: since(firstContentAt) }),
+        totalMs: asyncScheduler.now() - this.#startedAt,
+      },
+      usage: provenUsage(usage, outcome),
+      attempts: this.#attempts,
+      restarts,
+      warnings,
+      requestIds,
+      billing: this.#billing(verdict),
+    };
+  }
+
+  #stoppedBy(): StoppedBy | undefined {
+    let by: StoppedBy | undefined;
+    for (const { left, proven } of this.scope.flows) {
+      if (left !== undefined && !proven && by !== 'notifier' && by !== 'signal') ({ by } = left);
+    }
+    return by;
+  }
+
+  /** Tells the receipt to a `tapReceipt` below, which an unsubscribe would keep from it. */
+  report(receipt: Receipt): void {
+    this.scope.below?.onReceipt?.(receipt);
+  }
+
+  #billing({ outcome, error }: Verdict): Billing {
+    const { facts, left } = this.#last ?? {};
+    if (outcome === 'complete' || error instanceof HTTPError) return 'ended';
+    // A provider that reports a failure has ended the work, unless it says that asking again can help: it may requeue.
+    if (error instanceof ProviderError && !error.retryable) return 'ended';
+    return facts?.billing?.(left?.verb ?? 'disconnect') ?? 'unknown';
+  }
+}
+
+function judgeError(error: unknown): Verdict {
+  if (error instanceof AbortError) return { outcome: 'stopped', by: 'signal', error };
+  const isOfTheWorld = error instanceof InterruptedError || error instanceof StreamTimeoutError;
+  return { outcome: isOfTheWorld ? 'interrupted' : 'failed', error };
+}
+
+function completedEarly(flow: Flow | undefined): InterruptedError {
+  const name = flow?.facts.provider;
+  return new InterruptedError(
+    `The stream${name === undefined ? '' : ` from ${name}`} was completed before its proven end, by an operator such as ` +
+      'take, takeUntil or catchError, or by a connection that closed; use stopOn(notifier) to stop on purpose',
+  );
+}
+
+function describe(error: unknown): { name: string; code?: string; message: string } {
+  if (!(error instanceof Error)) return { name: 'Error', message: String(error) };
+  const { name, message } = error;
+  return isMillraceError(error) ? { name, code: error.code, message } : { name, message };
+}
+
+/** What flows say, added up; a flow has the same fields. */
+interface Tally {
+  readonly finish: FinishEvent | undefined;
+  readonly usage: Usage | undefined;
+  readonly headersAt: number | undefined;
+  readonly firstContentAt: number | undefined;
+  readonly restarts: number;
+  readonly warnings: readonly WarningEvent[];
+  readonly requestIds: readonly string[];
+}
+
+const empty: Tally = {
+  finish: undefined,
+  usage: undefined,
+  headersAt: undefined,
+  firstContentAt: undefined,
+  restarts: 0,
+  warnings: [],
+  requestIds: [],
+};
+
+function add(tally: Tally, more: Partial<Tally>): Tally {
+  return {
+    finish: more.finish ?? tally.finish,
+    usage: more.usage === undefined ? tally.usage : addUsage(tally.usage, more.usage),
+    headersAt: tally.headersAt ?? more.headersAt,
+    firstContentAt: tally.firstContentAt ?? more.firstContentAt,
+    restarts: tally.restarts + (more.restarts ?? 0),
+    warnings: [...tally.warnings, ...(more.warnings ?? [])].slice(0, MAX_LISTED),
+    requestIds: [...tally.requestIds, ...(more.requestIds ?? [])].slice(0, MAX_LISTED),
+  };
+}
+
+/** What an event says to a sink whose source has no flow. */
+function hear(tally: Tally, event: StreamEvent): Tally {
+  switch (event.type) {
+    case 'finish':
+      return add(tally, { finish: event });
+    case 'warning':
+      return add(tally, { warnings: [event] });
+    case 'restart':
+      return add(tally, { restarts: 1 });
+    case 'usage': {
+      const { type: _, ...usage } = event;
+      return { ...tally, usage }; // cumulative: the last one wins
+    }
+    default:
+      return tally;
+  }
+}
+
+/** What a provider reported before a cut is its last word, not the whole. */
+function provenUsage(usage: Usage | undefined, outcome: Outcome): Usage {
+  if (usage === undefined) return { provenance: 'unknown' };
+  return outcome === 'complete' || usage.provenance !== 'reported' ? usage : { ...usage, provenance: 'partial' };
+}
+
+/** Leaves out what is undefined, so that a receipt has only keys that say something. */
+function present<T extends object>(fields: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]?: Exclude<T[K], undefined>;
+  };
+}

@@ -1,0 +1,409 @@
+import { asyncScheduler } from 'rxjs';
+import type { Billing, FinishEvent, Receipt, StoppedBy, Usage, WarningEvent } from '../types.js';
+
+/**
+ * The spine. RxJS 7 has no demand signal and no context, but three facts serve: a source's `next` runs the synchronous
+ * chain down to the sink on one stack, `subscribe` runs the chain up to the source on one stack, and so does `unsubscribe`.
+ * So a module that knows what is being delivered, subscribed and torn down *now* can tie sources to sinks without wiring.
+ *
+ * A {@link Flow} is one subscription to a request, a call or a decoder: its clocks, pressure, position, evidence. A
+ * {@link Scope} is somebody who draws from flows and wants to know them: a sink, a decoder, a retry.
+ */
+
+/**
+ * How a flow is left before its end. `stop`: on purpose, the work is cancelled where it can be. `disconnect`: by an operator
+ * that will ask again or that lost patience; nothing is cancelled. `detach`: the reader goes, the work goes on. `drain`: the
+ * end is proven and only the connection is worth keeping.
+ */
+export type Verb = 'stop' | 'disconnect' | 'detach' | 'drain';
+
+interface Leaving {
+  readonly verb: Verb;
+  readonly by: StoppedBy;
+}
+
+interface Tearing {
+  readonly scope: Scope;
+  readonly outer: Tearing | undefined;
+}
+
+interface Stack {
+  delivering: Flow | undefined;
+  subscribing: Scope | undefined;
+  tearing: Tearing | undefined;
+  leaving: Leaving;
+  /** Flows registered now belong to nobody: a request of the library's own, such as a cancellation. */
+  apart: boolean;
+  /** Open flows that were subscribed while nothing on the stack could claim them. */
+  readonly orphans: Set<Flow>;
+}
+
+// Under a global symbol, so that two copies of the package in one process agree. The number is the layout's version.
+const KEY = Symbol.for('millrace.flow.1');
+const shared = globalThis as { [KEY]?: Stack };
+const stack: Stack = (shared[KEY] ??= {
+  delivering: undefined,
+  subscribing: undefined,
+  tearing: undefined,
+  leaving: { verb: 'stop', by: 'unsubscribe' },
+  apart: false,
+  orphans: new Set(),
+});
+
+/** How far a call has been delivered. It belongs to the call, so that a retry of the same call goes on from it. */
+export class Position {
+  /** Characters of text delivered since the answer began. */
+  chars = 0;
+  /** True once a piece of the answer was delivered. */
+  content = false;
+  workId: string | undefined;
+  lastEventId: string | undefined;
+  /** How many subscriptions took it. */
+  takenBy = 0;
+}
+
+/** What a flow knows of itself from the start. */
+export interface FlowFacts {
+  readonly provider?: string | undefined;
+  readonly model?: string | undefined;
+  /** The call's identity: the call object. */
+  readonly call?: object | undefined;
+  /** Stands for a stop on purpose, not for something that was asked. */
+  readonly isMarker?: boolean | undefined;
+  /** What becomes of the bill when it is left so. */
+  readonly billing?: ((verb: Verb) => Billing) | undefined;
+}
+
+/** One subscription to a request, a call or a decoder. */
+export class Flow {
+  readonly facts: FlowFacts;
+  readonly position: Position;
+  /** Who draws from it. */
+  readonly scopes: Set<Scope> = new Set();
+  /** What it draws from itself: a decoder's requests. */
+  readonly inner: Set<Flow> = new Set();
+
+  /** A request went out: from here on it may have begun work. */
+  sent = false;
+
+  // Clocks, in the scheduler's milliseconds.
+  readonly startedAt: number = asyncScheduler.now();
+  headersAt: number | undefined;
+  lastByteAt: number | undefined;
+  /** The first piece of the answer; a state alone is none. */
+  firstContentAt: number | undefined;
+  /** The last piece, or the last change of state or progress. */
+  lastContentAt: number | undefined;
+
+  // Evidence.
+  state: 'open' | 'complete' | 'error' | 'left' = 'open';
+  /** The provider's own sign of a clean end was seen (a request without a decoder: its framing was intact). */
+  proven = false;
+  /** Ended on purpose by an operator of ours (a race's loser): sinks do not ask it. */
+  excused = false;
+  /** How it was left, when it was. */
+  left: Leaving | undefined;
+  finish: FinishEvent | undefined;
+  usage: Usage | undefined;
+  readonly warnings: WarningEvent[] = [];
+  readonly requestIds: string[] = [];
+  restarts = 0;
+
+  // Pressure.
+  readonly holders: Set<object> = new Set();
+  /** Set by the source that can stop reading. */
+  onPressure: ((paused: boolean) => void) | undefined;
+  pausedSince: number | undefined;
+  pausedBefore = 0;
+
+  constructor(facts: FlowFacts = {}) {
+    this.facts = facts;
+    this.position = takePosition(facts.call);
+  }
+
+  get paused(): boolean {
+    return this.holders.size > 0;
+  }
+
+  /** Milliseconds for which pressure held it so far: clocks of silence stand still meanwhile. */
+  pausedMs(): number {
+    return this.pausedBefore + (this.pausedSince === undefined ? 0 : asyncScheduler.now() - this.pausedSince);
+  }
+
+  pause(by: object): void {
+    const wasPaused = this.paused;
+    this.holders.add(by);
+    if (wasPaused) return;
+    this.pausedSince = asyncScheduler.now();
+    for (const flow of this.inner) flow.pause(this);
+    this.onPressure?.(true);
+  }
+
+  release(by: object): void {
+    if (!this.holders.delete(by) || this.paused) return;
+    this.pausedBefore = this.pausedMs();
+    this.pausedSince = undefined;
+    for (const flow of this.inner) flow.release(this);
+    this.onPressure?.(false);
+  }
+
+  /** Notes the headers of an answer, here and in the flows that draw from it. */
+  onHeaders(requestId: string | undefined): void {
+    this.headersAt ??= asyncScheduler.now();
+    if (requestId !== undefined) this.requestIds.push(requestId);
+    for (const { owner } of this.scopes) owner?.onHeaders(requestId);
+  }
+
+  onBytes(): void {
+    this.lastByteAt = asyncScheduler.now();
+    for (const { owner } of this.scopes) owner?.onBytes();
+  }
+
+  /** Notes a piece of the answer, `chars` of it text of the first output. */
+  onContent(chars: number): void {
+    this.onMovement();
+    this.firstContentAt ??= this.lastContentAt;
+    this.position.content = true;
+    this.position.chars += chars;
+  }
+
+  /** Notes that the work moves, though nothing of the answer came: a changed state, progress. */
+  onMovement(): void {
+    this.lastContentAt = asyncScheduler.now();
+  }
+
+  /** Runs a delivery: whoever is reached on this stack is being filled by this flow. */
+  deliver(run: () => void): void {
+    const previous = this.beginDelivery();
+    try {
+      run();
+    } finally {
+      endDelivery(previous);
+    }
+  }
+
+  /** `deliver` without a closure, for the hot path; what it returns goes to {@link endDelivery}. */
+  beginDelivery(): Flow | undefined {
+    const previous = stack.delivering;
+    stack.delivering = this;
+    return previous;
+  }
+
+  /** The flow ended by itself. */
+  end(state: 'complete' | 'error'): void {
+    if (this.state !== 'open') return;
+    this.state = state;
+    this.#close();
+  }
+
+  /** The flow's subscriber left; how is what the stack says. Does nothing to a flow that has ended. */
+  leave(): Leaving {
+    const { leaving } = stack;
+    if (this.state !== 'open') return this.left ?? leaving;
+    this.state = 'left';
+    this.left = leaving;
+    for (let frame = stack.tearing; frame !== undefined; frame = frame.outer) frame.scope.adopt(this);
+    this.#close();
+    return leaving;
+  }
+
+  #close(): void {
+    this.pausedBefore = this.pausedMs();
+    this.pausedSince = undefined;
+    this.holders.clear();
+    stack.orphans.delete(this);
+    for (const scope of this.scopes) scope.forget(this);
+  }
+}
+
+/** Somebody who draws from flows: a sink, a decoder, a retry. */
+export class Scope {
+  /** The flow that this scope feeds, when it is a decoder's: flows drawn here are that flow's inner ones. */
+  readonly owner: Flow | undefined;
+  /** The scope that was being subscribed when this one was made: the reader below. */
+  readonly below: Scope | undefined;
+  /** Everybody who hears of a flow that is subscribed here: itself, and the readers below unless it answers for them. */
+  readonly reach: readonly Scope[];
+  /** The flows drawn from. */
+  readonly flows: Set<Flow> = new Set();
+  /** Open flows that may fill it, known from the stack of a delivery only; for pressure, not for evidence. */
+  readonly nearby: Set<Flow> = new Set();
+  readonly held: Set<Flow> = new Set();
+  /** Positions of the calls beneath, when this scope asks them again. */
+  positions: Map<object, Position> | undefined;
+  /** True once a sink above has said that its receipt will come. */
+  expectsReceipts = false;
+  /** Hears receipts of sinks above. */
+  onReceipt: ((receipt: Receipt) => void) | undefined;
+  /** Hears of each flow drawn from, when it is first known. */
+  onFlow: ((flow: Flow) => void) | undefined;
+  /** Hears of each flow drawn from, when it has ended. */
+  onEnd: ((flow: Flow) => void) | undefined;
+
+  /** @param answers - true when it answers for its flows itself, as sinks and decoders do */
+  constructor(answers: boolean, owner?: Flow) {
+    this.owner = owner;
+    this.below = stack.subscribing;
+    this.reach = answers ? [this] : [this, ...(this.below?.reach ?? stack.delivering?.scopes ?? [])];
+  }
+
+  /** Takes a flow as one that it draws from. */
+  adopt(flow: Flow): void {
+    // One that has ended and was folded away is not taken again when its last notification passes.
+    if (this.flows.has(flow) || (flow.state !== 'open' && flow.scopes.has(this))) return;
+    this.flows.add(flow);
+    this.nearby.delete(flow);
+    flow.scopes.add(this);
+    stack.orphans.delete(flow);
+    if (this.owner !== undefined) {
+      this.owner.inner.add(flow);
+      if (this.owner.paused && flow.state === 'open') flow.pause(this.owner);
+    }
+    this.onFlow?.(flow);
+  }
+
+  /** The flow that is delivering now, taken as drawn from; else the one known last. */
+  current(): Flow | undefined {
+    const { delivering } = stack;
+    if (delivering !== undefined) {
+      this.adopt(delivering);
+      return delivering;
+    }
+    let last: Flow | undefined;
+    for (const flow of this.flows) last = flow;
+    return last;
+  }
+
+  /** It is full: pauses the flow that is filling it or, where the stack does not tell, every flow that may be. */
+  pause(): void {
+    const { delivering } = stack;
+    if (delivering !== undefined) {
+      this.adopt(delivering);
+      this.#hold(delivering);
+      return;
+    }
+    let known = false;
+    for (const flows of [this.flows, this.nearby]) {
+      for (const flow of flows) {
+        if (flow.state !== 'open') continue;
+        this.#hold(flow);
+        known = true;
+      }
+    }
+    if (known) return;
+    for (const flow of stack.orphans) this.#hold(flow);
+  }
+
+  /** It has room again, or it leaves. */
+  release(): void {
+    const held = [...this.held];
+    this.held.clear();
+    for (const flow of held) flow.release(this);
+  }
+
+  /** A flow that may fill it has ended. What is proven needs no memory; what is not is evidence. */
+  forget(flow: Flow): void {
+    this.nearby.delete(flow);
+    this.held.delete(flow);
+    this.owner?.inner.delete(flow);
+    if (!this.flows.has(flow)) return;
+    if (flow.proven || flow.excused) this.flows.delete(flow);
+    this.onEnd?.(flow);
+  }
+
+  #hold(flow: Flow): void {
+    this.held.add(flow);
+    flow.pause(this);
+  }
+}
+
+/** Ends what `beginDelivery` began. */
+export function endDelivery(previous: Flow | undefined): void {
+  stack.delivering = previous;
+}
+
+/** Makes a flow known to whoever is subscribing it now, or at least to whom the delivering flow fills. */
+export function register(flow: Flow): void {
+  const { subscribing, delivering, apart } = stack;
+  if (apart) return;
+  if (subscribing !== undefined) {
+    for (const scope of subscribing.reach) scope.adopt(flow);
+    return;
+  }
+  if (delivering === undefined) {
+    stack.orphans.add(flow);
+    return;
+  }
+  for (const scope of delivering.scopes) {
+    scope.nearby.add(flow);
+    flow.scopes.add(scope);
+  }
+}
+
+/** Runs a subscription in the name of a scope: flows that are subscribed on this stack register with it. */
+export function subscribeWithin(scope: Scope | undefined, run: () => void): void {
+  const { subscribing } = stack;
+  stack.subscribing = scope;
+  try {
+    run();
+  } finally {
+    stack.subscribing = subscribing;
+  }
+}
+
+/** Runs a teardown in the name of a scope: flows that are left on this stack were its. */
+export function tearDownWithin(scope: Scope, run: () => void): void {
+  const outer = stack.tearing;
+  stack.tearing = { scope, outer: scope.reach.length === 1 ? undefined : outer };
+  try {
+    run();
+  } finally {
+    stack.tearing = outer;
+  }
+}
+
+/** Runs an unsubscription as something else than a plain stop. */
+export function leaveAs(verb: Verb, by: StoppedBy, run: () => void): void {
+  const { leaving } = stack;
+  stack.leaving = { verb, by };
+  try {
+    run();
+  } finally {
+    stack.leaving = leaving;
+  }
+}
+
+/** Runs something whose flows belong to nobody on the stack. */
+export function runApart(run: () => void): void {
+  const { subscribing, delivering, tearing, apart } = stack;
+  Object.assign(stack, { subscribing: undefined, delivering: undefined, tearing: undefined, apart: true });
+  try {
+    run();
+  } finally {
+    Object.assign(stack, { subscribing, delivering, tearing, apart });
+  }
+}
+
+/** The scope that is being subscribed now. */
+export function subscribingScope(): Scope | undefined {
+  return stack.subscribing;
+}
+
+/** The flow that is delivering now. */
+export function deliveringFlow(): Flow | undefined {
+  return stack.delivering;
+}
+
+/** Takes back the position of a call from the nearest scope that keeps positions; a new one where nobody does. */
+function takePosition(call: object | undefined): Position {
+  if (call !== undefined) {
+    for (const { positions } of stack.subscribing?.reach ?? []) {
+      if (positions === undefined) continue;
+      const position = positions.get(call) ?? new Position();
+      positions.set(call, position);
+      position.takenBy += 1;
+      return position;
+    }
+  }
+  return new Position();
+}

@@ -1,0 +1,112 @@
+import { Observable, type Observer, type OperatorFunction, Subscriber, type Subscription } from 'rxjs';
+import { type Scope, subscribeWithin, tearDownWithin } from './flow.js';
+
+/** What an operator does with its source's notifications; `error` and `complete` are passed on when left out. */
+export interface Handlers<In> {
+  readonly next: (value: In) => void;
+  readonly error?: (error: unknown) => void;
+  readonly complete?: () => void;
+}
+
+/** Builds an operator; `connect` runs once per subscription, so its locals are that subscription's state. */
+export function operate<In, Out>(
+  connect: (source: Observable<In>, subscriber: Subscriber<Out>) => void,
+): OperatorFunction<In, Out> {
+  return (source) =>
+    new Observable<Out>((subscriber) => {
+      connect(source, subscriber);
+    });
+}
+
+/**
+ * An upstream observer that stops with `subscriber` and turns handler throws into its error. A plain observer would lose
+ * the throw and could not be stopped by a synchronous source.
+ */
+export function link<In>(subscriber: Subscriber<never>, handlers: Handlers<In>): Subscriber<In> {
+  return new Link<In>(subscriber, undefined, () => handlers);
+}
+
+/** What a scope's upstream does besides. */
+export interface DrawHandlers<In> extends Handlers<In> {
+  /** Runs once, at any ending, after everything above has been torn down. */
+  readonly left?: () => void;
+}
+
+/**
+ * Subscribes `source` in the name of `scope`, so that the flows above are known to it. Stops with `subscriber`.
+ * @param connect - makes the handlers; it is given the upstream, which a synchronous source may have to be stopped by
+ */
+export function draw<In>(
+  source: Observable<In>,
+  subscriber: Subscriber<never>,
+  scope: Scope,
+  connect: (upstream: Subscription) => DrawHandlers<In>,
+): void {
+  const upstream = new Link<In>(subscriber, scope, connect);
+  subscribeWithin(scope, () => {
+    source.subscribe(upstream);
+  });
+}
+
+class Link<In> extends Subscriber<In> {
+  readonly #scope: Scope | undefined;
+  readonly #left: (() => void) | undefined;
+
+  constructor(
+    subscriber: Subscriber<never>,
+    scope: Scope | undefined,
+    connect: (upstream: Subscription) => DrawHandlers<In>,
+  ) {
+    const observer: Observer<In> = { next: ignore, error: ignore, complete: ignore };
+    // eslint-disable-next-line @typescript-eslint/no-deprecated -- linked before a synchronous source starts
+    super(observer);
+    const fail = (error: unknown): void => {
+      subscriber.error(error);
+    };
+    const complete = (): void => {
+      subscriber.complete();
+    };
+    const handlers = connect(this);
+    const { next, error: onError = fail, complete: onComplete = complete } = handlers;
+    observer.next = (value): void => {
+      try {
+        next(value);
+      } catch (error) {
+        fail(error);
+      }
+    };
+    observer.error = (error: unknown): void => {
+      try {
+        onError(error);
+      } catch (thrown) {
+        fail(thrown);
+      }
+    };
+    observer.complete = (): void => {
+      try {
+        onComplete();
+      } catch (error) {
+        fail(error);
+      }
+    };
+    this.#scope = scope;
+    this.#left = handlers.left;
+    subscriber.add(this);
+  }
+
+  override unsubscribe(): void {
+    if (this.closed) return;
+    if (this.#scope === undefined) {
+      super.unsubscribe();
+      return;
+    }
+    tearDownWithin(this.#scope, () => {
+      super.unsubscribe();
+    });
+    this.#left?.();
+  }
+}
+
+function ignore(): void {
+  // Replaced before the observer is subscribed.
+}

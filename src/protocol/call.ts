@@ -1,0 +1,50 @@
+import type { Billing } from '../types.js';
+import type { Dialect } from './dialect.js';
+
+/** One HTTP request of a call, without its credentials. @public */
+export interface CallRequest {
+  readonly method: 'GET' | 'POST';
+  readonly url: string;
+  readonly headers?: Readonly<Record<string, string>> | undefined;
+  /** JSON text. */
+  readonly body?: string | undefined;
+  /** Media types that the answer may have, sent as `accept`. `application/json` is refused unless named here. */
+  readonly accept: readonly string[];
+}
+
+/** What happens to work and bill when its reader leaves before the end. @public */
+export interface LeavingPolicy {
+  /** Stopped on purpose: the socket is closed and, where there is one, the cancel endpoint is called. */
+  readonly stop: Billing;
+  /** Left running, or the connection was lost. */
+  readonly disconnect: Billing;
+}
+
+/**
+ * One request, ready to be subscribed to with `fromCall`: cold and repeatable. It is data; nothing is sent by making one.
+ * The object itself is its identity.
+ *
+ * Three ways of asking: `stream` alone (one request answers with the stream); `submit`, whose JSON answer names the work,
+ * then `stream(workId)`; `stream` on work that exists (`workId`), with `submit` sent once the stream is open.
+ * @public
+ */
+export interface Call {
+  readonly provider: string;
+  readonly model?: string | undefined;
+  readonly dialect: Dialect;
+  /** Credentials, asked for once per attempt and added to each of its requests. */
+  readonly authorize: () => Readonly<Record<string, string>> | Promise<Readonly<Record<string, string>>>;
+  /** Creates the work; its JSON answer goes to `readWorkId` and to the decoder's `submitted`. */
+  readonly submit?: CallRequest | undefined;
+  /** Reads the work's id from the answer to `submit`; throws ProtocolError where there is none. */
+  readonly readWorkId?: ((answer: unknown) => string) | undefined;
+  /** Work that exists already: with `submit`, the stream is opened first and the request sent after. */
+  readonly workId?: string | undefined;
+  /** The request whose answer is read as the stream. `workId` is empty where the call has no `submit` and no `workId`. */
+  readonly stream: (workId: string) => CallRequest;
+  /** Ends work that this call created. Absent on attached work and where the API has no such endpoint. */
+  readonly cancel?: ((workId: string) => CallRequest) | undefined;
+  readonly leaving: LeavingPolicy;
+  /** What to do when the answer is JSON instead of a stream, such as `use gateway.generate() for models that do not stream`. */
+  readonly hint?: string | undefined;
+}

@@ -1,0 +1,331 @@
+import { ProtocolError, ProviderError } from '../errors.js';
+import type { ChoiceFinish, FinishReason, StreamEvent, WireEvent } from '../types.js';
+import { type ErrorReport, isRecord, readErrorBody } from './errorBody.js';
+import type { StandardSchema } from './standardSchema.js';
+import { validate } from './validate.js';
+
+/** Takes one decoded event; called in order, synchronously. @public */
+export type Emit = (event: StreamEvent) => void;
+
+/**
+ * How far the evidence goes. `open`: a cut here is an interruption. `proven`: the provider has said that the answer is
+ * whole, and only extras (usage, an end marker) are awaited. `done`: nothing more is expected, `finish` is out.
+ * @public
+ */
+export type Proof = 'open' | 'proven' | 'done';
+
+/** Decodes one stream. Pure and synchronous: no clock, no I/O. @public */
+export interface Decoder {
+  /**
+   * Decodes one event of the wire. Emits `finish` last, and only when it returns `done`. Throws ProviderError for a failure
+   * reported in the stream, ProtocolError or ValidationError for a malformed frame; after the latter two it can go on.
+   */
+  push(event: WireEvent, emit: Emit): Proof;
+  /**
+   * The transport is over. True when the answer is complete, after emitting what closes it (warnings, `finish`).
+   * @param intact - the HTTP framing itself said that the body is whole
+   */
+  end(intact: boolean, emit: Emit): boolean;
+  /** The answer to the request that created the work, where work is created first and streamed after. */
+  submitted(answer: unknown, emit: Emit): void;
+}
+
+/** How one wire format is decoded, and how its streams end. @public */
+export interface Dialect {
+  readonly name: string;
+  /** The framing to assume where a server's content type does not tell. */
+  readonly framing: 'sse' | 'ndjson';
+  /** Starts decoding one stream; no state is shared between decoders. */
+  decoder(): Decoder;
+}
+
+/** What a dialect's functions do to the stream they decode. @public */
+export interface DialectStream<State> {
+  /** This stream's own, from `start()`. */
+  readonly state: State;
+  /** The name of the server-sent event being decoded; `message` where it has none, and on NDJSON. */
+  readonly event: string;
+  /** The last event id on the wire; it stays until the server sets another. Empty where there is none, and on NDJSON. */
+  readonly id: string;
+  emit(event: StreamEvent): void;
+  /** The answer is whole: proven from here on. May be said again; the last word wins. */
+  prove(reason: FinishReason, rawReason?: string, choices?: readonly ChoiceFinish[]): void;
+  /** Takes `prove` back: the answer goes on after all (another choice has begun). */
+  reopen(): void;
+  /** Nothing more is expected: emits `finish`; the subscriber completes at once. Proves with `unknown` if nothing was proven. */
+  done(): void;
+  /** Ends the stream as failed; never returns. */
+  fail(report: ErrorReport, frame: unknown): never;
+}
+
+/** A wire format, as `dialect` takes it. @public */
+export interface DialectOptions<Frame, State> {
+  readonly name: string;
+  /** @defaultValue `'sse'` */
+  readonly framing?: 'sse' | 'ndjson' | undefined;
+  /** The JSON of one frame; loose, so that keys unknown today pass. Any Standard Schema; ours are `zod/mini`. */
+  readonly frame: StandardSchema<Frame>;
+  /**
+   * Which JSON values are decoded. `'objects'`: anything else arrives as `raw`. `'any'`: lists and bare values are decoded too.
+   * @defaultValue `'objects'`
+   */
+  readonly values?: 'objects' | 'any' | undefined;
+  /** Makes the state of one stream. */
+  readonly start: () => State;
+  /** Translates one frame. A frame for which it emits nothing and proves nothing arrives as `raw`. */
+  readonly decode: (frame: Frame, stream: DialectStream<State>) => void;
+  /** Reads a failure from a frame before anything else is read; @defaultValue a non-null `error` key, or an event named `error` */
+  readonly error?: ((frame: Readonly<Record<string, unknown>>, event: string) => ErrorReport | undefined) | undefined;
+  /** Whether asking again can help. @defaultValue never */
+  readonly retryable?: ((report: ErrorReport) => boolean) | undefined;
+  /** The data of the event that ends a stream, compared exactly after trimming, such as `[DONE]`. */
+  readonly marker?: string | undefined;
+  /**
+   * What the marker proves when nothing was proven before it. `'whole'`: it is the format's own proof. `'doubtful'`: complete
+   * with finish `unknown` and the warning `finish-reason-missing`. @defaultValue `'whole'`
+   */
+  readonly markerAlone?: 'whole' | 'doubtful' | undefined;
+  /** `'eof'`: the format has no sign of its end, so intact HTTP framing is the proof. @defaultValue `'proof'` */
+  readonly end?: 'proof' | 'eof' | undefined;
+  /** Called before the `finish` event: emit what was held back (tool calls, a partial tag). */
+  readonly flush?: ((stream: DialectStream<State>) => void) | undefined;
+  /** Reads the answer to the request that created the work. @defaultValue it arrives as `raw` */
+  readonly submitted?: ((answer: unknown, stream: DialectStream<State>) => void) | undefined;
+}
+
+/**
+ * Describes a wire format once; what is common to all is done here: comments become heartbeats, the end marker is compared
+ * exactly, failures are read first and in every framing, frames are validated at the edge, what is unknown arrives as `raw`.
+ *
+ * @example An API whose frames are `{"piece": "text"}` and whose last frame is `{"over": true}`
+ * ```ts
+ * const api = dialect({
+ *   name: 'example',
+ *   frame: z.looseObject({ piece: z.optional(z.string()), over: z.optional(z.boolean()) }),
+ *   start: () => undefined,
+ *   decode: (frame, stream) => {
+ *     if (frame.piece) stream.emit({ type: 'text', text: frame.piece, index: 0, name: 'output' });
+ *     if (frame.over) { stream.prove('stop'); stream.done(); }
+ *   },
+ * });
+ * ```
+ * @public
+ */
+export function dialect<Frame, State>(options: DialectOptions<Frame, State>): Dialect {
+  return {
+    name: options.name,
+    framing: options.framing ?? 'sse',
+    decoder: () => new DialectDecoder(options),
+  };
+}
+
+interface Finish {
+  readonly reason: FinishReason;
+  readonly rawReason: string | undefined;
+  readonly choices: readonly ChoiceFinish[] | undefined;
+}
+
+class DialectDecoder<Frame, State> implements Decoder, DialectStream<State> {
+  readonly state: State;
+  event = 'message';
+  id = '';
+  readonly #options: DialectOptions<Frame, State>;
+  #emit: Emit = ignore;
+  /** Counts what a frame brought about: a frame that does nothing is handed on as `raw`. */
+  #effects = 0;
+  #finish: Finish | undefined;
+  #done = false;
+
+  constructor(options: DialectOptions<Frame, State>) {
+    this.#options = options;
+    this.state = options.start();
+  }
+
+  push(event: WireEvent, emit: Emit): Proof {
+    if (this.#done) return 'done';
+    this.#emit = emit;
+    switch (event.type) {
+      case 'event':
+        this.event = event.event;
+        this.id = event.id;
+        this.#data(event.data);
+        break;
+      case 'line':
+        this.event = 'message';
+        this.#data(event.data, event.unterminated);
+        break;
+      case 'comment':
+        emit({ type: 'heartbeat', comment: event.comment });
+        break;
+      case 'unknown':
+        this.#unknownField(event.field, event.value);
+        break;
+      case 'retry':
+        break; // an instruction to the transport, not part of the answer
+    }
+    return this.#proof();
+  }
+
+  end(intact: boolean, emit: Emit): boolean {
+    if (this.#done) return true;
+    this.#emit = emit;
+    if (this.#finish === undefined) {
+      if (this.#options.end !== 'eof' || !intact) return false;
+      this.done();
+      return true;
+    }
+    if (this.#options.marker !== undefined) {
+      this.emit({
+        type: 'warning',
+        code: 'end-marker-missing',
+        message: `The stream ended after its finish reason but without ${this.#options.marker}; usage may be missing`,
+      });
+    }
+    this.done();
+    return true;
+  }
+
+  submitted(answer: unknown, emit: Emit): void {
+    if (this.#done) return; // on a stream opened before the request, the end can overtake its answer
+    this.#emit = emit;
+    if (this.#options.submitted === undefined) emit({ type: 'raw', frame: answer });
+    else this.#options.submitted(answer, this);
+  }
+
+  emit(event: StreamEvent): void {
+    this.#effects += 1;
+    this.#emit(event);
+  }
+
+  prove(reason: FinishReason, rawReason?: string, choices?: readonly ChoiceFinish[]): void {
+    this.#effects += 1;
+    this.#finish = { reason, rawReason, choices };
+  }
+
+  reopen(): void {
+    this.#finish = undefined;
+  }
+
+  done(): void {
+    if (this.#done) return;
+    this.#options.flush?.(this);
+    this.#done = true;
+    const { reason, rawReason, choices } = this.#finish ?? { reason: 'unknown' as const };
+    this.emit({
+      type: 'finish',
+      reason,
+      ...(rawReason === undefined ? undefined : { rawReason }),
+      ...(choices === undefined ? undefined : { choices }),
+    });
+  }
+
+  fail(report: ErrorReport, frame: unknown): never {
+    const { code, message } = report;
+    const said = message ?? 'no message';
+    throw new ProviderError(
+      code === undefined
+        ? `${this.#options.name} reported a failure: ${said}`
+        : `${this.#options.name} reported ${String(code)}: ${said}`,
+      {
+        retryable: this.#options.retryable?.(report) ?? false,
+        providerCode: code,
+        providerMessage: message,
+        frame,
+        context: { dialect: this.#options.name, code },
+      },
+    );
+  }
+
+  #proof(): Proof {
+    if (this.#done) return 'done';
+    return this.#finish === undefined ? 'open' : 'proven';
+  }
+
+  #data(data: string, isUnterminated = false): void {
+    const { marker, name } = this.#options;
+    // Trimming is for the marker and for empty frames alone; JSON allows white space around it.
+    const first = data.charCodeAt(0);
+    if (first !== OPEN_BRACE) {
+      const trimmed = data.trim();
+      if (trimmed === '' && this.event !== 'error') {
+        this.#emit({ type: 'heartbeat', comment: '' });
+        return;
+      }
+      if (trimmed === marker) {
+        this.#marker();
+        return;
+      }
+    }
+    let frame: unknown;
+    try {
+      frame = JSON.parse(data);
+    } catch {
+      if (isUnterminated) return; // cut inside the line: that the stream is not whole shows at its end
+      // An event named `error` is a failure whatever it holds: some servers send bare text there, or nothing.
+      if (this.event === 'error') this.fail(readErrorBody(data.trim()), data);
+      // The parser's own message quotes the data, which is model output: told are name and size only.
+      throw new ProtocolError(
+        `Malformed frame: ${name} sent ${String(data.length)} characters that are not JSON; decode(dialect, { onMalformed: 'skip' }) leaves such frames out`,
+        { context: { dialect: name, chars: data.length } },
+      );
+    }
+    this.#frame(frame);
+  }
+
+  #frame(frame: unknown): void {
+    const before = this.#effects;
+    if (isRecord(frame)) {
+      const report = (this.#options.error ?? readFailure)(frame, this.event);
+      if (report !== undefined) this.fail(report, frame);
+    } else if (this.event === 'error') {
+      this.fail(readErrorBody(frame), frame);
+    }
+    if (isRecord(frame) || this.#options.values === 'any') {
+      this.#options.decode(validate(this.#options.frame, frame, `a ${this.#options.name} frame`), this);
+    }
+    if (this.#effects === before) this.raw(frame);
+  }
+
+  raw(frame: unknown): void {
+    this.emit(this.event === 'message' ? { type: 'raw', frame } : { type: 'raw', frame, event: this.event });
+  }
+
+  #marker(): void {
+    if (this.#finish === undefined && this.#options.markerAlone === 'doubtful') {
+      this.emit({
+        type: 'warning',
+        code: 'finish-reason-missing',
+        message: 'The stream sent its end marker but no finish reason; why the model stopped is unknown',
+      });
+    }
+    this.done();
+  }
+
+  #unknownField(field: string, value: string): void {
+    // The standard tells a parser to drop such fields; a llama.cpp server reports its failure in one named `error`.
+    let frame: unknown = value;
+    try {
+      frame = JSON.parse(value);
+    } catch {
+      // Not JSON: the text itself is what the server said, and it is handed on.
+    }
+    if (field === 'error') {
+      const report = readErrorBody(isRecord(frame) && 'error' in frame ? frame : { error: frame });
+      this.fail(report, frame);
+    }
+    this.#emit({ type: 'raw', frame: { [field]: frame } });
+  }
+}
+
+const OPEN_BRACE = 0x7b;
+
+function ignore(): void {
+  // Replaced before anything is decoded.
+}
+
+/** The failure that a frame reports: its non-null `error` key, or all of it where the event is named `error`. @public */
+export function readFailure(frame: Readonly<Record<string, unknown>>, event: string): ErrorReport | undefined {
+  const error = frame['error'];
+  if (error === undefined || error === null) return event === 'error' ? readErrorBody(frame) : undefined;
+  return readErrorBody(frame);
+}
