@@ -1,0 +1,179 @@
+import type { Emit } from '../protocol/dialect.js';
+import { isRecord } from '../protocol/errorBody.js';
+import type { ChoiceFinish, OutputPlace } from '../types.js';
+import type { ChatChoicePart, ChatDelta, ToolCallPart } from './chatChunk.js';
+import { extrasOf, isBlank } from './chatExtras.js';
+import { finishReasonOf, finishWordOf } from './chatFinish.js';
+import { ChatToolCalls, type ToolCallRoom } from './chatToolCalls.js';
+import { InlineThinking } from './inlineThinking.js';
+
+const CHOICE_KEYS: ReadonlySet<string> = new Set([
+  'index',
+  'delta',
+  'message',
+  'text',
+  'finish_reason',
+  'finishReason',
+]);
+const DELTA_KEYS: ReadonlySet<string> = new Set([
+  'role',
+  'content',
+  'refusal',
+  'reasoning',
+  'reasoning_content',
+  'tool_calls',
+  'toolCalls',
+  'function_call',
+  'images',
+  'audio',
+]);
+const TOOL_CALL_KEYS: ReadonlySet<string> = new Set(['index', 'id', 'type', 'function', 'custom']);
+
+/** One of an answer's choices, over all chunks. */
+export class ChatChoice {
+  /** Set while the provider's last word is that this choice has ended. */
+  finish: ChoiceFinish | undefined;
+  readonly #output: OutputPlace;
+  readonly #thinking: OutputPlace;
+  readonly #calls: ChatToolCalls;
+  readonly #inline: InlineThinking | undefined;
+  #hasContent = false;
+  #extras = '';
+
+  constructor(index: number, room: ToolCallRoom, inlineThinking: boolean) {
+    const place = index > 0 ? ({ index, alternative: true } as const) : { index };
+    this.#output = { ...place, name: 'output' };
+    this.#thinking = { ...place, name: 'thinking' };
+    this.#calls = new ChatToolCalls(index, room);
+    this.#inline = inlineThinking ? new InlineThinking() : undefined;
+  }
+
+  /** True while the last characters may be the beginning of a `<think>` tag. */
+  get isHolding(): boolean {
+    return this.#inline?.isHolding ?? false;
+  }
+
+  /**
+   * Emits what the part brings.
+   * @param isWell - false in a frame that reports a failure: what came is delivered, and nothing is concluded from it
+   * @returns true where it holds something without an event of its own that was not there before
+   */
+  read(part: ChatChoicePart, isWell: boolean, emit: Emit): boolean {
+    // A choice that goes on has not ended, whatever was said before: its end must be said again.
+    const deliver: Emit = (event) => {
+      this.#hasContent = true;
+      this.finish = undefined;
+      emit(event);
+    };
+    // A whole `message` is read where nothing came in pieces; beside a delta it repeats what came so far (Perplexity).
+    const delta = part.delta ?? (this.#hasContent ? undefined : part.message);
+    let extras = extrasOf(part, CHOICE_KEYS);
+    if (part.text) this.#text(part.text, deliver);
+    if (delta !== undefined && delta !== null) extras += this.#delta(delta, deliver);
+    else if (!isBlank(part.message)) extras += JSON.stringify(part.message);
+    const word = finishWordOf(part);
+    if (word !== undefined && isWell) this.#end(word, emit);
+    if (extras === '' || extras === this.#extras) return false;
+    this.#extras = extras;
+    return true;
+  }
+
+  /** Emits what was held as the beginning of a tag: none came. */
+  release(emit: Emit): void {
+    this.#inline?.flush(this.#sayTo(emit));
+  }
+
+  /** The stream is over: emits what was held back. */
+  flush(emit: Emit): void {
+    this.release(emit);
+    this.#calls.finish(this.finish?.reason, emit);
+  }
+
+  /** Returns what has no event of its own, as text. */
+  #delta(delta: ChatDelta, emit: Emit): string {
+    let extras = extrasOf(delta, DELTA_KEYS);
+    // vLLM for a while sent the same text in both fields: it is read from one.
+    const { reasoning, reasoning_content } = delta;
+    const thinking = isBlank(reasoning_content) ? reasoning : reasoning_content;
+    if (typeof thinking === 'string') this.#think(thinking, emit);
+    else if (!isBlank(thinking)) extras += JSON.stringify(thinking);
+
+    const { content } = delta;
+    if (typeof content === 'string') this.#text(content, emit);
+    else for (const item of content ?? []) extras += this.#contentPart(item, emit);
+
+    if (delta.refusal) emit({ type: 'refusal', text: delta.refusal, ...this.#output });
+    for (const call of delta.tool_calls ?? delta.toolCalls ?? []) extras += this.#toolCall(call, emit);
+    // The deprecated form: one call, with neither index nor id.
+    if (delta.function_call) this.#calls.push({ id: 'function_call', function: delta.function_call }, emit);
+    for (const image of delta.images ?? []) extras += this.#image(image, emit);
+    return extras + this.#audio(delta['audio'], emit);
+  }
+
+  #contentPart(part: unknown, emit: Emit): string {
+    if (isRecord(part)) {
+      if (part['type'] === 'text' && typeof part['text'] === 'string') {
+        this.#text(part['text'], emit);
+        return '';
+      }
+      if (part['type'] === 'thinking') {
+        const { thinking } = part;
+        const texts = Array.isArray(thinking) ? thinking.map(textOf) : [textOf(thinking)];
+        if (texts.every((text) => text !== undefined)) {
+          this.#think(texts.join(''), emit);
+          return '';
+        }
+      }
+    }
+    return isBlank(part) ? '' : JSON.stringify(part);
+  }
+
+  #text(text: string, emit: Emit): void {
+    if (text === '') return;
+    if (this.#inline === undefined) emit({ type: 'text', text, ...this.#output });
+    else this.#inline.push(text, this.#sayTo(emit));
+  }
+
+  #think(text: string, emit: Emit): void {
+    if (text !== '') emit({ type: 'thinking', text, ...this.#thinking });
+  }
+
+  #toolCall(call: ToolCallPart, emit: Emit): string {
+    this.#calls.push(call, emit);
+    return extrasOf(call, TOOL_CALL_KEYS);
+  }
+
+  #image(image: unknown, emit: Emit): string {
+    const url = isRecord(image) && isRecord(image['image_url']) ? image['image_url']['url'] : undefined;
+    if (typeof url !== 'string') return JSON.stringify(image);
+    emit({ type: 'media', kind: 'image', content: url, ...this.#output });
+    return '';
+  }
+
+  #audio(audio: unknown, emit: Emit): string {
+    if (isBlank(audio)) return '';
+    if (!isRecord(audio) || (isBlank(audio['data']) && isBlank(audio['transcript']))) return JSON.stringify(audio);
+    emit({ type: 'media', kind: 'audio', content: audio, ...this.#output });
+    return '';
+  }
+
+  #end(word: string, emit: Emit): void {
+    this.release(emit);
+    const reason = finishReasonOf(word);
+    this.#calls.finish(reason, emit);
+    this.finish = { index: this.#output.index, reason, rawReason: word };
+  }
+
+  #sayTo(emit: Emit): (type: 'text' | 'thinking', text: string) => void {
+    return (type, text) => {
+      if (type === 'text') emit({ type, text, ...this.#output });
+      else this.#think(text, emit);
+    };
+  }
+}
+
+/** The text of a thinking part: a string, or an object with `text`. */
+function textOf(part: unknown): string | undefined {
+  if (typeof part === 'string') return part;
+  return isRecord(part) && typeof part['text'] === 'string' ? part['text'] : undefined;
+}

@@ -1,0 +1,39 @@
+export { chatDialect, type ChatDialectOptions } from './chatDialect.js';
+export type { ChatContentPart, ChatMessage, ChatRequest, ChatToolCall } from './chatRequest.js';
+export { gateway, type Gateway, type GatewayInput, type GatewayOptions, type GatewayRequest } from './gateway.js';
+export { gatewayDialect, type GatewayDialectOptions } from './gatewayDialect.js';
+export { gatewayGenerateDialect } from './gatewayGenerateDialect.js';
+export {
+  inferencesh,
+  type Inferencesh,
+  type InferenceshAgentInput,
+  type InferenceshAgentRequest,
+  type InferenceshCalls,
+  type InferenceshOptions,
+  type InferenceshRunRequest,
+} from './inferencesh.js';
+export { inferenceshAgentDialect, type InferenceshAgentDialectOptions } from './inferenceshAgentDialect.js';
+export { inferenceshTaskDialect, type InferenceshTaskDialectOptions } from './inferenceshTaskDialect.js';
+export {
+  infernet,
+  type Infernet,
+  type InfernetCalls,
+  type InfernetMessage,
+  type InfernetNativeRequest,
+  type InfernetOptions,
+  type InfernetRequest,
+} from './infernet.js';
+export { infernetJobsDialect, type InfernetJobsDialectOptions } from './infernetJobsDialect.js';
+export { infernetNativeDialect, type InfernetNativeDialectOptions } from './infernetNativeDialect.js';
+export { infron, type Infron, type InfronChatRequest, type InfronOptions, type InfronRouting } from './infron.js';
+export {
+  polargrid,
+  type Polargrid,
+  type PolargridChatRequest,
+  type PolargridCompletionRequest,
+  type PolargridOptions,
+  type PolargridSampling,
+} from './polargrid.js';
+export type { ProviderRequest } from './providerRequest.js';
+export { stopsBilling } from './stopsBilling.js';
+export type { APIKey, ProviderOptions } from './support.js';

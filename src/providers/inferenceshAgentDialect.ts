@@ -1,0 +1,344 @@
+import * as z from 'zod/mini';
+import { type Dialect, dialect, type DialectStream, type Emit } from '../protocol/dialect.js';
+import { type ErrorReport, isRecord } from '../protocol/errorBody.js';
+import { validate } from '../protocol/validate.js';
+import { ChatToolCalls } from './chatToolCalls.js';
+import {
+  argumentsText,
+  DeltaFrame,
+  emitToolCall,
+  hasUnknownPart,
+  MAX_TOOL_CALL_CHARS,
+  proveEnd,
+  readUsage,
+} from './inferenceshDelta.js';
+import {
+  AnyFrame,
+  envelopeWarning,
+  type JSONObject,
+  openFrame,
+  resourceFailure,
+  streamFailure,
+  unwrap,
+} from './inferenceshFrame.js';
+import { ChatTurn, type TurnMessage } from './inferenceshChatTurn.js';
+
+/** How to read an inference.sh chat stream. @public */
+export interface InferenceshAgentDialectOptions {
+  /**
+   * What stands between the texts of a turn's messages: an agent that calls tools answers in several.
+   * @defaultValue a blank line
+   */
+  readonly separator?: string | undefined;
+  /** Whether asking again can help after a turn failed: it would be run, and billed, again. @defaultValue never */
+  readonly retryable?: ((report: ErrorReport) => boolean) | undefined;
+}
+
+const RUN_ENDS: ReadonlySet<string> = new Set(['completed', 'failed', 'canceled', 'cancelled', 'rejected']);
+const CHAT_RESTS: ReadonlySet<string> = new Set(['idle', 'completed']);
+const CHAT_BUSY: ReadonlySet<string> = new Set(['busy', 'awaiting_input']);
+const MEDIA: ReadonlySet<string> = new Set(['image', 'file', 'audio', 'video']);
+const MESSAGE_ENDS: ReadonlySet<string> = new Set(['ready', 'failed', 'cancelled']);
+
+const Word = z.nullish(z.string());
+const Run = z.looseObject({ id: Word, state: Word });
+const Chat = z.looseObject({ id: Word, status: Word, active_run: z.nullish(Run) });
+const Invocation = z.looseObject({
+  id: Word,
+  type: Word,
+  status: Word,
+  function: z.nullish(z.looseObject({ name: Word, arguments: z.nullish(z.unknown()) })),
+});
+const Message = z.looseObject({
+  id: z.string(),
+  order: z.nullish(z.number()),
+  role: Word,
+  status: Word,
+  content: z.nullish(z.array(z.unknown())),
+  tool_invocations: z.nullish(z.array(Invocation)),
+});
+const Part = z.looseObject({ type: z.string(), text: Word });
+const LegacyText = z.looseObject({ text: Word });
+const LegacyToolCall = z.looseObject({ id: Word, name: Word, arguments: z.nullish(z.unknown()) });
+
+interface AgentState {
+  readonly turn: ChatTurn;
+  /** Previews by message: an invocation, which is what can be answered, comes with the message. */
+  readonly drafts: Map<string, ChatToolCalls>;
+  /** The last state told of each tool invocation and each other part of a message. */
+  readonly told: Map<string, string>;
+  chatStatus: string | undefined;
+  run: Ending | undefined;
+  isBusySeen: boolean;
+  isTurnOver: boolean;
+  /** The message that failed, until the run says why. */
+  failed: Ending | undefined;
+}
+
+/** A state of a run or a message, and who says it. */
+interface Ending {
+  readonly word: string;
+  readonly payload: JSONObject;
+}
+
+type AgentStream = DialectStream<AgentState>;
+
+/**
+ * The stream of one turn of an inference.sh chat, in NDJSON and as server-sent events alike.
+ *
+ * - *End*: the run, or else the chat, has left its busy states. A stream opened on an old chat begins with its last rest, so a
+ *   rest counts only once the chat was seen busy or this turn's message ended. A turn that waits for a tool's result, an
+ *   approval or a sign-in has not ended. A failed message or run fails the stream, with the run's words where the message has
+ *   none; a run that was cancelled or rejected fails it too, since nobody who reads it asked for that.
+ * - *Text*: `delta` increments belong to the message they name; whole messages (`chat_messages`) add what increments did not
+ *   bring, and where one tells another text, `restart` is followed by the turn's text so far. All assistant messages of the turn
+ *   are one text (index 0), with `separator` between them: it is the turn that the caller asked for, and a reader of the first
+ *   output alone would get the announcement of a tool call and miss the answer.
+ * - *History*: messages of earlier turns arrive as `raw`. This turn's are known by the answer to the request (its message and
+ *   later ones); on a chat that was merely joined, by being written while we read.
+ * - *Tools*: an invocation for the client that awaits its input is a `tool-call`, once, under the id that takes the result.
+ *   Other invocations arrive as `raw` with each change of their status.
+ * - *Usage* comes per message and is told as the sum over the turn's messages.
+ *
+ * The older stream (`content`, `tool_call`, `tool_result`, `done`) is read too; its `done` is its proof.
+ * @public
+ */
+export function inferenceshAgentDialect(options: InferenceshAgentDialectOptions = {}): Dialect {
+  const { separator = '\n\n', retryable } = options;
+  return dialect<JSONObject, AgentState>({
+    name: 'inferencesh-agent',
+    framing: 'ndjson',
+    frame: AnyFrame,
+    retryable,
+    error: streamFailure,
+    start: () => ({
+      turn: new ChatTurn(separator),
+      drafts: new Map(),
+      told: new Map(),
+      chatStatus: undefined,
+      run: undefined,
+      isBusySeen: false,
+      isTurnOver: false,
+      failed: undefined,
+    }),
+    decode: (frame, stream) => {
+      if (frame['type'] === 'heartbeat') {
+        stream.emit({ type: 'heartbeat', comment: '' });
+        conclude(frame, stream); // the answer to the request may have told the end
+        return;
+      }
+      const { event, payload } = openFrame(frame, stream.event);
+      const read = READERS.get(event);
+      if (read === undefined) return; // arrives as `raw`
+      let isQuiet = true;
+      read(payload, frame, stream.state, (each) => {
+        isQuiet = false;
+        stream.emit(each);
+      });
+      if (isQuiet) stream.emit({ type: 'heartbeat', comment: '' });
+      conclude(frame, stream, event === 'done');
+    },
+    submitted: (answer, stream) => {
+      const emit: Emit = (event) => {
+        stream.emit(event);
+      };
+      const warning = envelopeWarning(answer);
+      if (warning !== undefined) emit(warning);
+      const body = unwrap(answer);
+      const message = isRecord(body) ? body['assistant_message'] : undefined;
+      if (!isRecord(message)) {
+        emit({ type: 'raw', frame: answer });
+        return;
+      }
+      const { id, order } = validate(Message, message, 'an inferencesh message');
+      stream.state.turn.begin(id, order ?? undefined, emit);
+      readMessage(message, message, stream.state, emit);
+    },
+  });
+}
+
+type Reader = (payload: JSONObject, frame: JSONObject, state: AgentState, emit: Emit) => void;
+
+const readChat: Reader = (payload, _frame, state, emit) => {
+  const { id, status, active_run: run } = validate(Chat, payload, 'an inferencesh chat');
+  if (status) {
+    if (status !== state.chatStatus) {
+      const isWakingUp = state.chatStatus !== undefined && CHAT_RESTS.has(state.chatStatus) && !CHAT_RESTS.has(status);
+      if (isWakingUp) state.turn.refresh();
+      state.chatStatus = status;
+      emit({ type: 'status', status, ...(id ? { id } : undefined), terminal: status === 'completed' });
+    }
+    if (CHAT_RESTS.has(status)) state.run = undefined;
+    else if (CHAT_BUSY.has(status)) state.isBusySeen = true;
+  }
+  if (run) readRun(run, run, state, emit);
+};
+
+const readRun: Reader = (payload, _frame, state, emit) => {
+  const { id, state: word } = validate(Run, payload, 'an inferencesh run');
+  if (!word) return;
+  const isEnd = RUN_ENDS.has(word);
+  const key = `run/${id ?? ''}`;
+  if (state.told.get(key) !== word) {
+    state.told.set(key, word);
+    emit({ type: 'status', status: word, ...(id ? { id } : undefined), terminal: isEnd });
+  }
+  // The end of a run that nobody saw at work is that of an earlier turn.
+  if (isEnd && !isCounted(state)) return;
+  if (!isEnd) state.isBusySeen = true;
+  state.run = { word, payload };
+};
+
+const readMessage: Reader = (payload, frame, state, emit) => {
+  const message = validate(Message, payload, 'an inferencesh message');
+  const { id, status, content, tool_invocations: invocations } = message;
+  const isOver = MESSAGE_ENDS.has(status ?? '');
+  const isWaiting = invocations?.some(isForClient) ?? false;
+  const isAssistant = message.role ? message.role === 'assistant' : state.turn.has(id);
+  const turnMessage = isAssistant
+    ? state.turn.message(id, message.order ?? undefined, !isOver || isWaiting)
+    : undefined;
+  if (turnMessage === undefined) {
+    emit({ type: 'raw', frame, event: 'chat_messages' });
+    return;
+  }
+  if (content) readContent(content, { id, isOver, message: turnMessage, frame }, state, emit);
+  for (const invocation of invocations ?? []) readInvocation(invocation, state, emit);
+  if (isOver) turnMessage.isOver = true;
+  if (isOver && state.turn.isNamed(id)) state.isTurnOver = true;
+  if (status === 'failed' || status === 'cancelled') state.failed = { word: status, payload };
+};
+
+interface ContentOf {
+  readonly id: string;
+  readonly isOver: boolean;
+  readonly message: TurnMessage;
+  readonly frame: JSONObject;
+}
+
+function readContent(content: readonly unknown[], of: ContentOf, state: AgentState, emit: Emit): void {
+  const { id, isOver, message, frame } = of;
+  let text = '';
+  let thinking = '';
+  content.forEach((value, index) => {
+    const { data: part } = z.safeParse(Part, value);
+    if (part?.type === 'text') text += part.text ?? '';
+    else if (part?.type === 'reasoning') thinking += part.text ?? '';
+    else if (isNews(state, `part/${id}/${String(index)}`, JSON.stringify(value))) {
+      const kind = part?.type ?? '';
+      emit(
+        MEDIA.has(kind)
+          ? { type: 'media', kind, content: value, index: 0, name: 'output' }
+          : { type: 'raw', frame: value },
+      );
+    }
+  });
+  const thought = message.thinking.missingFrom(thinking);
+  if (thought) state.turn.think(message, thought, emit);
+  // Other thinking than was streamed does not void the text: the frame is handed on, and the text stays.
+  else if (thought === undefined && isOver && thinking !== '') emit({ type: 'raw', frame, event: 'chat_messages' });
+  state.turn.settle(message, text, isOver, emit);
+}
+
+function readInvocation(invocation: z.infer<typeof Invocation>, state: AgentState, emit: Emit): void {
+  const { id, status } = invocation;
+  if (!isNews(state, `tool/${id ?? ''}`, `${status ?? ''}`)) return;
+  // Once: a tool that awaits its input again, after another state, is still the same call.
+  if (id && isForClient(invocation) && isNews(state, `call/${id}`, '')) {
+    emitToolCall(id, invocation.function?.name ?? '', argumentsText(invocation.function?.arguments), emit);
+  } else {
+    emit({ type: 'raw', frame: invocation, event: 'tool_invocations' });
+  }
+}
+
+function isForClient({ type, status }: z.infer<typeof Invocation>): boolean {
+  return type === 'client' && status === 'awaiting_input';
+}
+
+const readDelta: Reader = (payload, frame, state, emit) => {
+  const { delta, resource_id: id } = validate(DeltaFrame, payload, 'an inferencesh delta');
+  const message = id ? state.turn.message(id, undefined, true) : undefined;
+  if (!id || message === undefined || message.isOver) {
+    emit({ type: 'raw', frame, event: 'delta' }); // of no message, of an earlier turn's, or late
+    return;
+  }
+  if (delta.reasoning) state.turn.think(message, delta.reasoning, emit);
+  if (delta.response) state.turn.say(message, delta.response, emit);
+  const drafts = state.drafts.get(id) ?? new ChatToolCalls(0, { max: MAX_TOOL_CALL_CHARS, chars: 0 });
+  state.drafts.set(id, drafts);
+  for (const call of delta.tool_calls ?? []) drafts.push(call, emit);
+  const spent = readUsage(delta.usage);
+  if (spent !== undefined) {
+    message.stopReason = spent.stopReason ?? message.stopReason;
+    if (spent.usage !== undefined) state.turn.spend(message, spent.usage, emit);
+  }
+  if (hasUnknownPart(delta) || spent?.hasMore === true) emit({ type: 'raw', frame, event: 'delta' });
+};
+
+const readLegacyText: Reader = (payload, _frame, state, emit) => {
+  const { text } = validate(LegacyText, payload, 'an inferencesh text');
+  const message = state.turn.message('', undefined, true);
+  if (text && message !== undefined) state.turn.say(message, text, emit);
+};
+
+const readLegacyToolCall: Reader = (payload, _frame, _state, emit) => {
+  const { id, name, arguments: values } = validate(LegacyToolCall, payload, 'an inferencesh tool call');
+  emitToolCall(id ?? '', name ?? '', argumentsText(values), emit);
+};
+
+const READERS: ReadonlyMap<string, Reader> = new Map([
+  ['chats', readChat],
+  ['agent_runs', readRun],
+  ['chat_messages', readMessage],
+  ['delta', readDelta],
+  ['content', readLegacyText],
+  ['tool_call', readLegacyToolCall],
+  ['done', () => undefined],
+]);
+
+/** True where the chat's rest is that of this turn, and not the one it was found in. */
+function isCounted(state: AgentState): boolean {
+  return state.isBusySeen || state.isTurnOver;
+}
+
+/**
+ * Ends the stream where this turn has ended.
+ * @param isDone - the older stream's own sign of the end came
+ */
+function conclude(frame: JSONObject, stream: AgentStream, isDone = false): void {
+  const { state } = stream;
+  const { run, failed } = state;
+  if (isDone) {
+    if (failed !== undefined) fail(failed, frame, stream);
+    stream.prove('unknown');
+    stream.done();
+    return;
+  }
+  if (!isCounted(state)) return;
+  const isAtRest = run === undefined ? CHAT_RESTS.has(state.chatStatus ?? '') : RUN_ENDS.has(run.word);
+  if (run !== undefined && isAtRest && run.word !== 'completed') fail(run, frame, stream);
+  if (failed !== undefined && (isAtRest || hasWords(failed.payload))) fail(failed, frame, stream);
+  if (!isAtRest) return;
+  proveEnd(stream, state.turn.stopReason);
+  stream.done();
+}
+
+function fail({ word, payload }: Ending, frame: JSONObject, stream: AgentStream): never {
+  const report = resourceFailure(payload, word);
+  // One code for what the run calls canceled and the message cancelled.
+  stream.fail(word.startsWith('cancel') ? { ...report, code: 'cancelled' } : report, frame);
+}
+
+function hasWords({ error, error_message: message }: JSONObject): boolean {
+  return Boolean(error ?? message);
+}
+
+/** True, once, for each new value of a key. Long values are known by their length and beginning. */
+function isNews(state: AgentState, key: string, value: string): boolean {
+  const brief = value.length > MAX_TOLD_CHARS ? `${String(value.length)}:${value.slice(0, MAX_TOLD_CHARS)}` : value;
+  if (state.told.get(key) === brief) return false;
+  state.told.set(key, brief);
+  return true;
+}
+
+const MAX_TOLD_CHARS = 1024;

@@ -1,0 +1,322 @@
+import * as z from 'zod/mini';
+import { type Dialect, dialect, type DialectStream, type Emit } from '../protocol/dialect.js';
+import { type ErrorReport, isRecord } from '../protocol/errorBody.js';
+import { validate } from '../protocol/validate.js';
+import type { ToolCallPart } from './chatChunk.js';
+import { finishReasonOf } from './chatFinish.js';
+import { ChatToolCalls } from './chatToolCalls.js';
+import {
+  DeltaFrame,
+  hasUnknownPart,
+  MAX_TOOL_CALL_CHARS,
+  proveEnd,
+  readToolCalls,
+  readUsage,
+} from './inferenceshDelta.js';
+import {
+  AnyFrame,
+  envelopeWarning,
+  type JSONObject,
+  openFrame,
+  resourceFailure,
+  streamFailure,
+  unwrap,
+} from './inferenceshFrame.js';
+import { LogReader } from './inferenceshLogs.js';
+import { settleText, StreamedText } from './streamedText.js';
+
+/** How to read an inference.sh task stream. @public */
+export interface InferenceshTaskDialectOptions {
+  /** Whether asking again can help after a task failed: it would be run, and billed, again. @defaultValue never */
+  readonly retryable?: ((report: ErrorReport) => boolean) | undefined;
+}
+
+/** A task's states by their numbers on the wire. */
+const STATUSES: readonly string[] = [
+  'unknown',
+  'received',
+  'queued',
+  'dispatched',
+  'preparing',
+  'serving',
+  'setting_up',
+  'running',
+  'cancelling',
+  'uploading',
+  'completed',
+  'failed',
+  'cancelled',
+];
+const TERMINAL: ReadonlySet<string> = new Set(['completed', 'failed', 'cancelled']);
+/** Events that carry a task, whole or in part; the ones without a name are `message`. */
+const TASK_EVENTS: ReadonlySet<string> = new Set(['message', 'update', 'done', 'task', 'tasks']);
+
+const Task = z.looseObject({
+  id: z.nullish(z.string()),
+  status: z.nullish(z.union([z.number(), z.string()])),
+});
+const Progress = z.looseObject({ current: z.number(), total: z.nullish(z.number()), message: z.nullish(z.string()) });
+
+interface TaskState {
+  /** The kept task: each of its values as JSON text, to tell what changed. A Map, since keys come from outside. */
+  readonly kept: Map<string, string>;
+  readonly logs: LogReader;
+  readonly streamed: StreamedText;
+  readonly toolCalls: ChatToolCalls;
+  id: string | undefined;
+  status: string | undefined;
+  output: unknown;
+  isThinkingSeen: boolean;
+  isUsageSeen: boolean;
+  isToolCallSeen: boolean;
+  stopReason: string | undefined;
+}
+
+type TaskStream = DialectStream<TaskState>;
+
+/**
+ * The stream of an inference.sh task, in NDJSON and as server-sent events alike: whole tasks, `{data, fields}` parts, which
+ * are merged over the task kept so far, increments of a model's answer (`delta`), heartbeats.
+ *
+ * - *End*: status 10 is the proof (finish `stop`, or the model's own reason where usage told it); 11 and 12 fail. An event
+ *   named `done` before them is taken as proof too (finish `unknown`), as the documentation shows it.
+ * - *Cancelled*: a task that ends so while somebody reads it was cancelled by somebody else. Its output is no answer, so it
+ *   fails with code `cancelled`, not retryable: running it again is what whoever cancelled it did not want.
+ * - *Text*: increments as they come. The task's result, where it is text or `{response: text}`, is the whole answer once
+ *   more: its missing end is emitted as text, or `restart` and the whole where it is another text. A task joined in its
+ *   middle begins with the `response` that its first frame shows.
+ * - *Logs*: see `LogReader`; a bare string is one new line each time, unless the frame's `fields` leave logs out.
+ * - Status, progress and output are told when they change; other changed keys as `raw`, with the whole frame. A frame that
+ *   changes nothing is a heartbeat.
+ * @public
+ */
+export function inferenceshTaskDialect(options: InferenceshTaskDialectOptions = {}): Dialect {
+  return dialect<JSONObject, TaskState>({
+    name: 'inferencesh-task',
+    framing: 'ndjson',
+    frame: AnyFrame,
+    retryable: options.retryable,
+    error: streamFailure,
+    start: () => ({
+      kept: new Map(),
+      logs: new LogReader(),
+      streamed: new StreamedText(),
+      toolCalls: new ChatToolCalls(0, { max: MAX_TOOL_CALL_CHARS, chars: 0 }),
+      id: undefined,
+      status: undefined,
+      output: undefined,
+      isThinkingSeen: false,
+      isUsageSeen: false,
+      isToolCallSeen: false,
+      stopReason: undefined,
+    }),
+    decode: (frame, stream) => {
+      if (frame['type'] === 'heartbeat') {
+        stream.emit({ type: 'heartbeat', comment: '' });
+        return;
+      }
+      const { event, payload, fields } = openFrame(frame, stream.event);
+      if (event === 'delta') readDelta(payload, frame, stream);
+      else if (TASK_EVENTS.has(event)) {
+        readTask(payload, fields, frame, stream);
+        // `done` follows the terminal status; where that was not sent it is the only sign of the end.
+        if (event === 'done') {
+          end(stream, (each) => {
+            stream.emit(each);
+          });
+        }
+      }
+    },
+    submitted: (answer, stream) => {
+      const warning = envelopeWarning(answer);
+      if (warning !== undefined) stream.emit(warning);
+      const task = unwrap(answer);
+      // Only its state: all else comes again with the stream's first frame.
+      if (isRecord(task)) readStatus(task, stream);
+    },
+  });
+}
+
+function readDelta(payload: JSONObject, frame: JSONObject, stream: TaskStream): void {
+  const { delta } = validate(DeltaFrame, payload, 'an inferencesh delta');
+  const { state } = stream;
+  let isQuiet = true;
+  const emit: Emit = (event) => {
+    isQuiet = false;
+    stream.emit(event);
+  };
+  if (delta.reasoning) think(delta.reasoning, state, emit);
+  if (delta.response) {
+    state.streamed.append(delta.response);
+    emit({ type: 'text', text: delta.response, index: 0, name: 'output' });
+  }
+  callTools(delta.tool_calls ?? [], state, emit);
+  const isAllSpent = spend(delta.usage, state, emit);
+  if (hasUnknownPart(delta) || !isAllSpent) emit({ type: 'raw', frame });
+  if (isQuiet) stream.emit({ type: 'heartbeat', comment: '' });
+}
+
+function readTask(
+  payload: JSONObject,
+  fields: readonly string[] | undefined,
+  frame: JSONObject,
+  stream: TaskStream,
+): void {
+  validate(Task, payload, 'an inferencesh task');
+  const { state } = stream;
+  const isFirst = state.kept.size === 0 && fields === undefined;
+  let isQuiet = true;
+  const emit: Emit = (event) => {
+    isQuiet = false;
+    stream.emit(event);
+  };
+  const changed = merge(payload, fields, state);
+  if (readStatus(payload, stream)) isQuiet = false;
+  const isCompleted = state.status === 'completed';
+
+  let hasOther = false;
+  for (const key of changed) {
+    const value = payload[key];
+    if (key === 'progress') hasOther = !readProgress(value, emit) || hasOther;
+    else if (key === 'partial_output') emit({ type: 'output', value: value ?? null, final: false });
+    else if (key === 'output') state.output = value;
+    else if (key === 'error') hasOther = state.status !== 'failed' || hasOther;
+    else if (!READ_ELSEWHERE.has(key)) hasOther = true;
+  }
+  if (hasOther) emit({ type: 'raw', frame });
+  for (const line of state.logs.read(payload['logs'], fields?.includes('logs') ?? true)) emit(line);
+  if (isFirst && !isCompleted) joinText(state, emit);
+  if (changed.has('output') && !isCompleted) emit({ type: 'output', value: state.output ?? null, final: false });
+
+  if (isCompleted) {
+    complete(stream, emit);
+    return;
+  }
+  if (state.status === 'failed') stream.fail(failure(state, 'failed'), frame);
+  if (state.status === 'cancelled') stream.fail({ ...failure(state, 'cancelled'), code: 'cancelled' }, frame);
+  if (isQuiet) stream.emit({ type: 'heartbeat', comment: '' });
+}
+
+const READ_ELSEWHERE: ReadonlySet<string> = new Set(['id', 'status', 'logs']);
+
+/** Merges what came over the kept task; the keys whose values changed. Null is the same as nothing. */
+function merge(payload: JSONObject, fields: readonly string[] | undefined, state: TaskState): ReadonlySet<string> {
+  const changed = new Set<string>();
+  const set = (key: string, value: unknown): void => {
+    if (value === undefined || value === null) {
+      if (state.kept.delete(key)) changed.add(key);
+      if (key === 'logs') state.logs.clear();
+      return;
+    }
+    // Logs tell what is new by themselves, and may be long.
+    const text = key === 'logs' ? '' : JSON.stringify(value);
+    if (state.kept.get(key) === text) return;
+    state.kept.set(key, text);
+    changed.add(key);
+  };
+  // A field that is listed and not there was cleared.
+  for (const field of fields ?? []) if (!Object.hasOwn(payload, field)) set(field, undefined);
+  for (const [key, value] of Object.entries(payload)) set(key, value);
+  return changed;
+}
+
+/** Emits a status that changed; true where it did. */
+function readStatus(task: JSONObject, stream: TaskStream): boolean {
+  const { state } = stream;
+  if (typeof task['id'] === 'string') state.id = task['id'];
+  const wire = task['status'];
+  const isNumber = typeof wire === 'number';
+  if (!isNumber && (typeof wire !== 'string' || wire === '')) return false;
+  const status = isNumber ? (STATUSES[wire] ?? `status-${String(wire)}`) : wire === 'canceled' ? 'cancelled' : wire;
+  if (status === state.status) return false;
+  state.status = status;
+  stream.emit({
+    type: 'status',
+    status,
+    ...(isNumber ? { code: wire } : undefined),
+    ...(state.id === undefined ? undefined : { id: state.id }),
+    terminal: TERMINAL.has(status),
+  });
+  return true;
+}
+
+/** False where it is no progress that could be told as one. */
+function readProgress(value: unknown, emit: Emit): boolean {
+  const { data } = z.safeParse(Progress, value);
+  if (data === undefined) return value === undefined || value === null;
+  const { current, total, message } = data;
+  emit({
+    type: 'progress',
+    current,
+    ...(typeof total === 'number' ? { total } : undefined),
+    ...(typeof message === 'string' ? { message } : undefined),
+  });
+  return true;
+}
+
+/** A task joined in its middle shows the text so far in its first frame; increments go on from there. */
+function joinText(state: TaskState, emit: Emit): void {
+  if (!isRecord(state.output) || state.streamed.chars > 0) return;
+  const { response, reasoning } = state.output;
+  if (typeof reasoning === 'string' && reasoning !== '') think(reasoning, state, emit);
+  if (typeof response === 'string' && response !== '') {
+    state.streamed.append(response);
+    emit({ type: 'text', text: response, index: 0, name: 'output' });
+  }
+}
+
+function complete(stream: TaskStream, emit: Emit): void {
+  const { state } = stream;
+  const { output } = state;
+  if (isRecord(output)) {
+    const { reasoning, response, tool_calls: toolCalls, usage } = output;
+    const again = (): void => {
+      if (typeof reasoning === 'string' && reasoning !== '') think(reasoning, state, emit);
+    };
+    if (!state.isThinkingSeen) again();
+    if (typeof response === 'string') {
+      settleText(state.streamed, response, 'the output carried a different text', emit, again);
+    }
+    if (!state.isToolCallSeen) callTools(readToolCalls(toolCalls), state, emit);
+    if (!state.isUsageSeen) spend(usage, state, emit);
+  } else if (typeof output === 'string') {
+    settleText(state.streamed, output, 'the output carried a different text', emit);
+  }
+  if (output !== undefined && output !== null) emit({ type: 'output', value: output, final: true });
+  end(stream, emit);
+}
+
+/** Ends the stream well: where the task was not seen completed, only the model can have told why it stopped. */
+function end(stream: TaskStream, emit: Emit): void {
+  const { toolCalls, stopReason, status } = stream.state;
+  toolCalls.finish(stopReason === undefined ? undefined : finishReasonOf(stopReason), emit);
+  if (stopReason === undefined && status !== 'completed') stream.prove('unknown');
+  else proveEnd(stream, stopReason);
+  stream.done();
+}
+
+function callTools(calls: readonly ToolCallPart[], state: TaskState, emit: Emit): void {
+  if (calls.length > 0) state.isToolCallSeen = true;
+  for (const call of calls) state.toolCalls.push(call, emit);
+}
+
+/** What the kept task says about its end: the error may have come before the status. */
+function failure(state: TaskState, status: string): ErrorReport {
+  const error: unknown = JSON.parse(state.kept.get('error') ?? 'null');
+  return resourceFailure({ error }, status);
+}
+
+function think(text: string, state: TaskState, emit: Emit): void {
+  state.isThinkingSeen = true;
+  emit({ type: 'thinking', text, index: 0, name: 'thinking' });
+}
+
+/** False where the usage told more than there is an event for. */
+function spend(value: unknown, state: TaskState, emit: Emit): boolean {
+  const spent = readUsage(value);
+  if (spent === undefined) return true;
+  state.isUsageSeen = true;
+  state.stopReason = spent.stopReason ?? state.stopReason;
+  if (spent.usage !== undefined) emit({ type: 'usage', ...spent.usage });
+  return !spent.hasMore;
+}

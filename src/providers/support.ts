@@ -1,0 +1,123 @@
+import { ValidationError } from '../errors.js';
+import type { Call, LeavingPolicy } from '../protocol/call.js';
+import type { Dialect } from '../protocol/dialect.js';
+import type { StandardSchema } from '../protocol/standardSchema.js';
+import { validate } from '../protocol/validate.js';
+
+/** A key, or what yields one; a function is asked anew for each attempt, so that short-lived keys stay fresh. @public */
+export type APIKey = string | (() => string | Promise<string>);
+
+/** What every provider takes. @public */
+export interface ProviderOptions {
+  /** The key, or a function that is asked for each attempt. @defaultValue the provider's environment variable */
+  readonly apiKey?: APIKey | undefined;
+  /**
+   * Where the API is; a path in it is kept. `http:` or `https:`, without credentials.
+   * @defaultValue the provider's own, named in its documentation
+   */
+  readonly baseURL?: string | undefined;
+  /** Sent with every request, over what the provider sets itself. */
+  readonly headers?: Readonly<Record<string, string>> | undefined;
+  /** What becomes of work and bill when a reader leaves. @defaultValue what the provider's documentation says, else `unknown` */
+  readonly leaving?: Partial<LeavingPolicy> | undefined;
+}
+
+/**
+ * Credentials as `Authorization: Bearer <key>`.
+ * @throws TypeError where there is neither a key nor the environment variable, or the key cannot stand in a header
+ */
+export function bearer(apiKey: APIKey | undefined, env: string, provider: string): Call['authorize'] {
+  return credentials(apiKey, env, provider, (key) => ({ authorization: `Bearer ${key}` }));
+}
+
+/**
+ * Credentials in a header of the API's own.
+ * @throws TypeError where there is neither a key nor the environment variable, or the key cannot stand in a header
+ */
+export function keyHeader(name: string, apiKey: APIKey | undefined, env: string, provider: string): Call['authorize'] {
+  return credentials(apiKey, env, provider, (key) => ({ [name]: key }));
+}
+
+/** Refuses what is wrong at once; a synchronous key stays synchronous, so that its request leaves in the same turn. */
+function credentials(
+  apiKey: APIKey | undefined,
+  env: string,
+  provider: string,
+  headersOf: (key: string) => Readonly<Record<string, string>>,
+): Call['authorize'] {
+  if (typeof apiKey === 'function') {
+    return () => {
+      const key = apiKey();
+      return typeof key === 'string'
+        ? headersOf(checkKey(key, provider))
+        : key.then((late) => headersOf(checkKey(late, provider)));
+    };
+  }
+  const key = apiKey ?? environment(env);
+  if (key === undefined) {
+    throw new TypeError(`${provider} needs a key: give ${provider}({ apiKey }) or set the environment variable ${env}`);
+  }
+  const headers = headersOf(checkKey(key, provider));
+  return () => headers;
+}
+
+/** The key is never quoted, not even a wrong one. */
+function checkKey(key: unknown, provider: string): string {
+  if (typeof key !== 'string' || key === '') {
+    throw new TypeError(`The apiKey of ${provider} must be a string that is not empty, or a function that yields one`);
+  }
+  if (!/^[\x21-\x7e]+$/.test(key)) {
+    throw new TypeError(
+      `The apiKey of ${provider} holds a space, a line break or another character that no header can carry; was it read from a file?`,
+    );
+  }
+  return key;
+}
+
+/** An environment variable; none in a browser, and an empty one is none. */
+function environment(name: string): string | undefined {
+  // Through globalThis: in a browser there is no `process`.
+  const { process } = globalThis as {
+    readonly process?: { readonly env?: Readonly<Record<string, string | undefined>> };
+  };
+  const value = process?.env?.[name];
+  return value === '' ? undefined : value;
+}
+
+/**
+ * The URL of an endpoint. The base's path and query are kept, its fragment is not.
+ * @throws TypeError for a base that is no `http:` or `https:` URL, or that holds credentials; it is not quoted
+ */
+export function joinURL(base: string, path: string): string {
+  if (!URL.canParse(base)) throw new TypeError('baseURL must be an absolute URL, such as https://api.example.com/v1');
+  const { protocol, username, password, origin, pathname, search } = new URL(base);
+  if (protocol !== 'http:' && protocol !== 'https:') {
+    throw new TypeError(`baseURL must begin with http: or https:, got ${protocol}`);
+  }
+  if (username !== '' || password !== '') {
+    throw new TypeError('baseURL must not hold credentials; give them as apiKey or in headers');
+  }
+  const query = path.includes('?') ? search.replace('?', '&') : search;
+  return `${origin}${pathname.replace(/\/+$/, '')}/${path.replace(/^\/+/, '')}${query}`;
+}
+
+/** Attaches a call's dialect to the function that makes the call, for pipelines that are built stage by stage. */
+export function withDialect<F extends (...args: never[]) => unknown>(
+  call: F,
+  dialect: Dialect,
+): F & { readonly dialect: Dialect } {
+  return Object.assign(call, { dialect });
+}
+
+/**
+ * What a schema makes of a request; a wrong argument fails where it is given, not at subscribe.
+ * @throws TypeError whose message has paths and rules, never the request's values
+ */
+export function checkRequest<T>(schema: StandardSchema<T>, request: unknown, what: string): T {
+  try {
+    return validate(schema, request, what);
+  } catch (error) {
+    if (error instanceof ValidationError) throw new TypeError(error.message, { cause: error });
+    throw error;
+  }
+}

@@ -1,0 +1,401 @@
+import { describe, expect, it } from 'vitest';
+import { LimitError, ProviderError } from '../../src/errors.js';
+import { inferenceshAgentDialect } from '../../src/providers/inferenceshAgentDialect.js';
+import { MAX_HELD_CHARS } from '../../src/providers/streamedText.js';
+import type { StreamEvent } from '../../src/types.js';
+import { decodeEvents, textOf, wireEvents } from '../support/decodeEvents.js';
+import { sse } from '../fixtures/providerFixture.js';
+
+const dialect = inferenceshAgentDialect();
+const lines = (frames: readonly object[]): string => frames.map((frame) => `${JSON.stringify(frame)}\n`).join('');
+const decode = (...frames: readonly object[]) => decodeEvents(dialect, wireEvents('ndjson', lines(frames)));
+const decodeAfter = (submitted: unknown, ...frames: readonly object[]) =>
+  decodeEvents(dialect, wireEvents('ndjson', lines(frames)), { submitted });
+const of = <Type extends StreamEvent['type']>(type: Type, events: readonly StreamEvent[]) =>
+  events.filter((event): event is Extract<StreamEvent, { type: Type }> => event.type === type);
+
+const chat = (status: string, more: object = {}): object => ({
+  event: 'chats',
+  data: { id: 'ch1', status, ...more },
+  fields: ['status'],
+});
+const run = (state: string, more: object = {}): object => ({
+  event: 'agent_runs',
+  data: { id: 'r1', chat_id: 'ch1', state, ...more },
+  fields: ['state'],
+});
+const delta = (response: string, id: string | undefined = 'm2', more: object = {}): object => ({
+  event: 'delta',
+  data: { delta: { response, ...more }, seq: 1, ...(id === '' ? {} : { resource_id: id }) },
+});
+const message = (status: string, text: string, more: object = {}): object => ({
+  event: 'chat_messages',
+  data: {
+    id: 'm2',
+    chat_id: 'ch1',
+    order: 2,
+    role: 'assistant',
+    status,
+    content: text === '' ? [] : [{ type: 'text', text }],
+    ...more,
+  },
+  fields: ['status', 'content'],
+});
+const answer = (more: object = {}): object => ({
+  data: {
+    user_message: { id: 'm1', chat_id: 'ch1', order: 1, role: 'user', status: 'ready', content: [] },
+    assistant_message: {
+      id: 'm2',
+      chat_id: 'ch1',
+      order: 2,
+      role: 'assistant',
+      status: 'pending',
+      content: [],
+      ...more,
+    },
+  },
+  messages: [],
+});
+const busy = chat('busy', { active_run: { id: 'r1', state: 'submitted' } });
+
+describe('the end', () => {
+  it.each([
+    ['the run completing', run('completed')],
+    ['the chat becoming idle', chat('idle', { active_run: null })],
+    ['the chat completing', chat('completed')],
+  ])('is %s after it was busy', (_, end) => {
+    const { events, outcome } = decode(busy, delta('Hello'), end);
+    expect(outcome).toBe('complete');
+    expect(events.at(-1)).toEqual({ type: 'finish', reason: 'stop' });
+  });
+
+  it('is not the rest in which an old chat is found', () => {
+    const rest = chat('idle', { active_run: { id: 'r0', state: 'completed' } });
+    expect(decode(rest, run('completed', { id: 'r0' })).outcome).toBe('interrupted');
+    expect(decode(rest, busy, delta('Hello'), message('ready', 'Hello'), run('completed')).outcome).toBe('complete');
+  });
+
+  it('is not the failure in which an old chat is found', () => {
+    const rest = chat('idle', { active_run: { id: 'r0', state: 'failed' } });
+    expect(decode(rest, busy, delta('Hello'), run('completed')).outcome).toBe('complete');
+  });
+
+  it('may be a rest whose busy state nobody saw, once this turn’s message has ended', () => {
+    expect(decodeAfter(answer(), chat('idle'), message('ready', 'Hello')).outcome).toBe('complete');
+    expect(decodeAfter(answer(), message('ready', 'Hello'), chat('idle')).outcome).toBe('complete');
+    expect(decodeAfter(answer(), chat('idle'), message('ready', 'Old', { id: 'm0', order: 0 })).outcome).toBe(
+      'interrupted',
+    );
+  });
+
+  it('may be told by the answer to the request', () => {
+    const content = [{ type: 'text', text: 'Hello' }];
+    const { events, outcome } = decodeAfter(answer({ status: 'ready', content }), chat('idle'));
+    expect(outcome).toBe('complete');
+    expect(textOf(events)).toBe('Hello');
+  });
+
+  it.each([
+    ['a tool', run('input_required')],
+    ['a sign-in', run('auth_required')],
+    ['its client', chat('awaiting_input')],
+    ['a state that is new to us', run('reflecting')],
+  ])('is not a wait for %s', (_, state) => {
+    expect(decode(busy, message('ready', 'Hello'), state).outcome).toBe('interrupted');
+  });
+
+  it('is not a message that is ready while the run works on', () => {
+    expect(decode(busy, run('working'), message('ready', 'Let me look')).outcome).toBe('interrupted');
+  });
+
+  it('carries the reason of the newest message', () => {
+    const { events } = decode(
+      busy,
+      delta('a', 'm2', { usage: { stop_reason: 'tool_calls' } }),
+      delta('b', 'm4', { usage: { stop_reason: 'length' } }),
+      run('completed'),
+    );
+    expect(events.at(-1)).toEqual({ type: 'finish', reason: 'length', rawReason: 'length' });
+  });
+});
+
+describe('a failure', () => {
+  it.each([
+    ['failed', 'failed'],
+    ['rejected', 'rejected'],
+    ['canceled', 'cancelled'],
+  ])('is a run that was %s', (state, providerCode) => {
+    const { error, events } = decode(busy, delta('Hel'), run(state));
+    expect(error).toBeInstanceOf(ProviderError);
+    expect(error).toMatchObject({ providerCode, retryable: false });
+    expect(textOf(events)).toBe('Hel');
+  });
+
+  it('is a failed message, with its words, after its text', () => {
+    const { error, events } = decodeAfter(answer(), message('failed', 'Hel', { error: 'model overloaded' }));
+    expect(error).toMatchObject({ providerCode: 'failed', providerMessage: 'model overloaded' });
+    expect(textOf(events)).toBe('Hel');
+  });
+
+  it('is a failed message without words, with those of the run', () => {
+    const { error } = decodeAfter(
+      answer(),
+      message('failed', ''),
+      run('failed', { error: { message: 'model overloaded' } }),
+    );
+    expect(error).toMatchObject({ providerMessage: 'model overloaded' });
+  });
+
+  it.each(['failed', 'cancelled'])('is a %s message, although the chat just rests after it', (status) => {
+    expect(decodeAfter(answer(), busy, message(status, ''), chat('idle')).error).toMatchObject({
+      providerCode: status,
+    });
+  });
+
+  it('is an error in either framing', () => {
+    expect(decode({ event: 'error', data: { message: 'gone' } }).error).toMatchObject({ providerMessage: 'gone' });
+    const wire = wireEvents('sse', 'event: error\ndata: gone away\n\n');
+    expect(decodeEvents(dialect, wire).error).toMatchObject({ providerMessage: 'gone away' });
+  });
+});
+
+describe('text', () => {
+  it('comes by increments and is repeated by whole messages, of which only the new end counts', () => {
+    const { events } = decode(
+      busy,
+      delta('Hel'),
+      message('pending', 'Hello'),
+      message('pending', 'Hello'),
+      delta(' you'),
+      message('ready', 'Hello you.'),
+    );
+    expect(of('text', events).map(({ text }) => text)).toEqual(['Hel', 'lo', ' you', '.']);
+  });
+
+  it('is not shortened by a message that is stored behind its increments', () => {
+    const { events } = decode(
+      busy,
+      delta('Hello'),
+      message('pending', 'Hel'),
+      delta(' you'),
+      message('ready', 'Hello you'),
+    );
+    expect(textOf(events)).toBe('Hello you');
+    expect(of('restart', events)).toEqual([]);
+  });
+
+  it('restarts where the stored message has another text', () => {
+    const { events } = decode(busy, delta('Hey', 'm2', { reasoning: 'Hm' }), message('ready', 'Hello'));
+    expect(events.slice(-3)).toEqual([
+      { type: 'restart', attempt: 1, because: 'the stored message has a different text', discard: { chars: 3 } },
+      { type: 'thinking', text: 'Hm', index: 0, name: 'thinking' },
+      { type: 'text', text: 'Hello', index: 0, name: 'output' },
+    ]);
+  });
+
+  it('counts restarts, and what each voids', () => {
+    const { events } = decode(busy, delta('a'), message('pending', 'bcd'), message('ready', 'xy'));
+    expect(of('restart', events).map(({ attempt, discard }) => [attempt, discard.chars])).toEqual([
+      [1, 1],
+      [2, 3],
+    ]);
+    expect(textOf(events)).toBe('xy');
+  });
+
+  it('of several messages is one text, with a blank line between', () => {
+    const frames = [
+      busy,
+      delta('Let me look.', 'm2'),
+      message('ready', 'Let me look.'),
+      message('ready', 'x', { id: 'm3', order: 3, role: 'tool' }),
+      delta('Ly', 'm4'),
+      message('ready', 'Lyon.', { id: 'm4', order: 4 }),
+    ];
+    expect(textOf(decode(...frames).events)).toBe('Let me look.\n\nLyon.');
+    const mine = inferenceshAgentDialect({ separator: ' ' });
+    expect(textOf(decodeEvents(mine, wireEvents('ndjson', lines(frames))).events)).toBe('Let me look. Lyon.');
+  });
+
+  it('of an earlier message that goes on is put in its place', () => {
+    const { events } = decode(busy, delta('a', 'm2'), delta('b', 'm4'), message('ready', 'aa'));
+    expect(textOf(events)).toBe('aa\n\nb');
+    expect(of('restart', events)).toMatchObject([{ discard: { chars: 4 } }]);
+  });
+
+  it('is not mixed with that of a message before: a turn of tools alone has none', () => {
+    const { events } = decode(
+      busy,
+      delta('Hello', 'm2'),
+      message('ready', 'Hello'),
+      message('ready', '', { id: 'm4', order: 4 }),
+    );
+    expect(textOf(events)).toBe('Hello');
+  });
+
+  it('without a message to belong to arrives as raw', () => {
+    const { events } = decode(busy, delta('lost', ''));
+    expect(textOf(events)).toBe('');
+    expect(events.at(-1)).toMatchObject({ type: 'raw', event: 'delta' });
+  });
+
+  it('that comes after its message was stored as ended is there already', () => {
+    const { events } = decode(busy, delta('Hel'), message('ready', 'Hello'), delta('lo'));
+    expect(textOf(events)).toBe('Hello');
+  });
+
+  it('cannot be told again past its bound', () => {
+    const { error } = decode(
+      busy,
+      delta('a'.repeat(MAX_HELD_CHARS + 1)),
+      delta('b', 'm4'),
+      message('ready', 'c', { id: 'm4' }),
+    );
+    expect(error).toBeInstanceOf(LimitError);
+  });
+});
+
+describe('history', () => {
+  it('is what is stored as ended before anything of this turn is seen', () => {
+    const old = message('ready', 'Old answer', { id: 'm0', order: 0 });
+    const { events } = decode(chat('idle'), old, busy, delta('New'), run('completed'));
+    expect(textOf(events)).toBe('New');
+    expect(of('raw', events)).toHaveLength(1);
+  });
+
+  it('is what stands before this turn’s message, whenever it is told', () => {
+    const old = message('ready', 'Old answer', { id: 'm0', order: 0 });
+    expect(textOf(decodeAfter(answer(), busy, old, delta('New'), old).events)).toBe('New');
+  });
+
+  it('is not an answer so short that nobody saw it being written', () => {
+    expect(textOf(decode(chat('idle'), busy, message('ready', 'Yes'), chat('idle')).events)).toBe('Yes');
+  });
+
+  it('is what an earlier turn went on writing until ours began', () => {
+    const decoder = dialect.decoder();
+    const events: StreamEvent[] = [];
+    const emit = (event: StreamEvent): void => {
+      events.push(event);
+    };
+    for (const event of wireEvents('ndjson', lines([message('pending', 'Old', { id: 'm0', order: 0 })]))) {
+      decoder.push(event, emit);
+    }
+    decoder.submitted(answer(), emit);
+    for (const event of wireEvents('ndjson', lines([delta('New')]))) decoder.push(event, emit);
+    expect(textOf(events)).toBe('New');
+    expect(of('restart', events)).toMatchObject([{ discard: { chars: 3 } }]);
+  });
+});
+
+describe('tools', () => {
+  const invocation = {
+    id: 'ti1',
+    type: 'client',
+    status: 'awaiting_input',
+    function: { name: 'look', arguments: { q: 'x' } },
+  };
+
+  it('for the client are calls, once, under the id that takes the result', () => {
+    const waiting = message('pending', '', { tool_invocations: [invocation] });
+    const { events } = decode(busy, waiting, waiting, run('input_required'));
+    expect(of('tool-call', events)).toEqual([
+      { type: 'tool-call', index: 0, id: 'ti1', name: 'look', arguments: { q: 'x' }, argumentsText: '{"q":"x"}' },
+    ]);
+  });
+
+  it('may have their arguments as text', () => {
+    const call = { ...invocation, function: { name: 'look', arguments: '{"q": 1}' } };
+    const { events } = decode(busy, message('pending', '', { tool_invocations: [call] }));
+    expect(of('tool-call', events)).toMatchObject([{ arguments: { q: 1 }, argumentsText: '{"q": 1}' }]);
+    const broken = { ...invocation, function: { name: 'look', arguments: '{"q' } };
+    expect(decode(busy, message('pending', '', { tool_invocations: [broken] })).error).toMatchObject({
+      code: 'ERR_PROTOCOL',
+    });
+  });
+
+  it.each([
+    ['of the server', { ...invocation, type: 'app', status: 'in_progress' }],
+    ['that wait for approval', { ...invocation, status: 'awaiting_approval' }],
+  ])('%s are raw, once for each state', (_, tool) => {
+    const told = message('pending', '', { tool_invocations: [tool] });
+    const over = message('pending', '', { tool_invocations: [{ ...tool, status: 'completed' }] });
+    const { events } = decode(busy, told, told, over);
+    expect(of('tool-call', events)).toEqual([]);
+    expect(of('raw', events).map(({ event }) => event)).toEqual(['tool_invocations', 'tool_invocations']);
+  });
+
+  it('are previewed by increments', () => {
+    const tool_calls = [{ index: 0, id: 'c1', type: 'function', function: { name: 'look', arguments: '{"q"' } }];
+    const { events } = decode(busy, delta('', 'm2', { tool_calls }));
+    expect(of('tool-call-delta', events)).toEqual([
+      { type: 'tool-call-delta', index: 0, id: 'c1', name: 'look', argumentsDelta: '{"q"' },
+    ]);
+  });
+});
+
+it('tells the states of run and chat when they change', () => {
+  const { events } = decode(chat('idle'), busy, busy, run('working'), run('working'));
+  expect(events).toEqual([
+    { type: 'status', status: 'idle', id: 'ch1', terminal: false },
+    { type: 'status', status: 'busy', id: 'ch1', terminal: false },
+    { type: 'status', status: 'submitted', id: 'r1', terminal: false },
+    { type: 'heartbeat', comment: '' },
+    { type: 'status', status: 'working', id: 'r1', terminal: false },
+    { type: 'heartbeat', comment: '' },
+  ]);
+});
+
+it('sums the usage of the turn’s messages', () => {
+  const usage = (count: number): object => ({ usage: { prompt_tokens: count, completion_tokens: 1 } });
+  const { events } = decode(busy, delta('', 'm2', usage(5)), delta('', 'm2', usage(9)), delta('', 'm4', usage(20)));
+  expect(of('usage', events).map(({ inputTokens, outputTokens }) => [inputTokens, outputTokens])).toEqual([
+    [5, 1],
+    [9, 1],
+    [29, 2],
+  ]);
+});
+
+it('tells thinking once, images as media, other parts as raw', () => {
+  const content = [
+    { type: 'reasoning', text: 'Let me' },
+    { type: 'image', uri: 'https://x/y.png' },
+    { type: 'tool', id: 't' },
+    { type: 'text', text: 'Hello' },
+  ];
+  const { events } = decode(
+    busy,
+    delta('', 'm2', { reasoning: 'Let' }),
+    message('pending', '', { content }),
+    message('ready', '', { content }),
+  );
+  expect(of('thinking', events).map(({ text }) => text)).toEqual(['Let', ' me']);
+  expect(of('media', events)).toEqual([
+    { type: 'media', kind: 'image', content: content[1], index: 0, name: 'output' },
+  ]);
+  expect(of('raw', events)).toEqual([{ type: 'raw', frame: content[2] }]);
+  expect(textOf(events)).toBe('Hello');
+});
+
+it('does not void the text for thinking that is stored otherwise', () => {
+  const content = [
+    { type: 'reasoning', text: 'Summary' },
+    { type: 'text', text: 'Hello' },
+  ];
+  const { events } = decode(busy, delta('Hello', 'm2', { reasoning: 'Let me' }), message('ready', '', { content }));
+  expect(of('restart', events)).toEqual([]);
+  expect(of('raw', events)).toHaveLength(1);
+});
+
+it('hands on as raw what it does not know', () => {
+  expect(decode({ event: 'integrations', data: { id: 'x' } }).events).toMatchObject([{ type: 'raw' }]);
+  expect(decodeAfter({ odd: true }).events).toEqual([{ type: 'raw', frame: { odd: true } }]);
+});
+
+it('reads server-sent events as it reads lines', () => {
+  const frames = [busy, delta('Hel'), message('ready', 'Hello'), run('completed')];
+  const events = frames.map((frame) => {
+    const { event, ...data } = frame as { event: string };
+    return `event: ${event}\ndata: ${JSON.stringify(data)}`;
+  });
+  expect(decodeEvents(dialect, wireEvents('sse', sse(...events)))).toEqual(decode(...frames));
+});

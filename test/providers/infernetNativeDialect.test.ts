@@ -1,0 +1,142 @@
+import { describe, expect, it } from 'vitest';
+import { infernetNativeDialect } from '../../src/providers/infernetNativeDialect.js';
+import { MAX_HELD_CHARS } from '../../src/providers/streamedText.js';
+import { decodeEvents, textOf, wireEvents } from '../support/decodeEvents.js';
+import { sse } from '../fixtures/providerFixture.js';
+
+const dialect = infernetNativeDialect();
+const decode = (...events: readonly string[]) => decodeEvents(dialect, wireEvents('sse', sse(...events)));
+const token = (text: string, id?: number): string =>
+  `${id === undefined ? '' : `id: ${String(id)}\n`}event: token\ndata: ${JSON.stringify({ text })}`;
+const done = (of: object): string => `event: done\ndata: ${JSON.stringify(of)}`;
+
+describe('done', () => {
+  it('repeats the whole answer, which is not appended', () => {
+    const { events } = decode(token('Ly'), token('on.'), done({ text: 'Lyon.', reason: 'stop' }));
+    expect(textOf(events)).toBe('Lyon.');
+    expect(events.at(-1)).toEqual({ type: 'finish', reason: 'stop', rawReason: 'stop' });
+    expect(events).toHaveLength(3);
+  });
+
+  it('brings the end that tokens did not', () => {
+    const { events } = decode(token('Ly'), done({ text: 'Lyon.', reason: 'stop' }));
+    expect(events[1]).toEqual({ type: 'text', text: 'on.', index: 0, name: 'output' });
+    expect(events).toHaveLength(3);
+  });
+
+  it('brings the whole answer where no token came', () => {
+    expect(textOf(decode(done({ text: 'Lyon.' })).events)).toBe('Lyon.');
+  });
+
+  it('restarts where its text is another one', () => {
+    const { events } = decode(token('Par'), token('is'), done({ text: 'Lyon.', reason: 'stop' }));
+    expect(events.slice(2, 4)).toEqual([
+      { type: 'restart', attempt: 1, because: 'done carried a different text', discard: { chars: 5 } },
+      { type: 'text', text: 'Lyon.', index: 0, name: 'output' },
+    ]);
+  });
+
+  it('restarts where its text is shorter, unless only white space at its end is missing', () => {
+    expect(decode(token('Lyon!'), done({ text: 'Ly' })).events.map(({ type }) => type)).toContain('restart');
+    expect(textOf(decode(token('Lyon.\n'), done({ text: 'Lyon.' })).events)).toBe('Lyon.\n');
+  });
+
+  it('does not unsay anything by an empty or absent text', () => {
+    for (const end of [{ text: '', reason: 'stop' }, { reason: 'stop' }]) {
+      expect(textOf(decode(token('Lyon'), done(end)).events)).toBe('Lyon');
+    }
+  });
+
+  it.each([
+    ['stop', 'stop'],
+    ['length', 'length'],
+    ['cancel', 'other'],
+    ['new_word', 'other'],
+  ])('with reason %s finishes as %s', (rawReason, reason) => {
+    expect(decode(done({ text: 'a', reason: rawReason })).events.at(-1)).toEqual({ type: 'finish', reason, rawReason });
+  });
+
+  it('finishes as unknown without a reason', () => {
+    expect(decode(done({ text: 'a' })).events.at(-1)).toEqual({ type: 'finish', reason: 'unknown' });
+  });
+
+  it('compares a very long text by its first 1 Mi characters and its length', () => {
+    const long = 'a'.repeat(MAX_HELD_CHARS + 5);
+    const { events } = decode(token(long), done({ text: `${long}b` }));
+    expect(events.map(({ type }) => type)).toEqual(['text', 'text', 'finish']);
+    expect(textOf(events).length).toBe(long.length + 1);
+  });
+});
+
+describe('the silent close after ten minutes', () => {
+  it('is an interruption', () => {
+    expect(decode(token('Ly'), ': ping').outcome).toBe('interrupted');
+  });
+});
+
+describe('events by id', () => {
+  it('are dropped when replayed', () => {
+    const { events } = decode(token('Ly', 1), token('on', 2), token('Ly', 1), token('on', 2), token('.', 3));
+    expect(textOf(events)).toBe('Lyon.');
+    expect(events.filter(({ type }) => type === 'heartbeat')).toHaveLength(2);
+  });
+
+  it('are new without an id of their own, although a parser keeps the last one', () => {
+    const { events } = decode(token('ha', 1), token('ha'), token('ha'), token('!', 2));
+    expect(textOf(events)).toBe('hahaha!');
+  });
+});
+
+describe('a failure', () => {
+  it('is told by the event error', () => {
+    const { events, error } = decode(token('Ly'), 'id: 3\nevent: error\ndata: {"message":"engine error"}');
+    expect(error).toMatchObject({ providerMessage: 'engine error', retryable: false });
+    expect(textOf(events)).toBe('Ly');
+  });
+
+  it('is told although HTTP says 200: job not found', () => {
+    const { error } = decode('event: error\ndata: {"message":"job not found","jobId":"x"}');
+    expect(error).toMatchObject({ name: 'ProviderError', providerMessage: 'job not found' });
+  });
+
+  it.each(['event: error\ndata: engine died', 'event: error\ndata:'])('is told whatever its data: %j', (event) => {
+    expect(decode(event).outcome).toBe('failed');
+  });
+
+  it('is a job row that failed, with the row’s error and not the kind of its job', () => {
+    const row = 'event: job\ndata: {"id":"x","type":"chat","status":"failed","error":"engine error"}';
+    const { events, error } = decode(row);
+    expect(events).toEqual([{ type: 'status', status: 'failed', id: 'x', terminal: true }]);
+    expect(error).toMatchObject({ providerMessage: 'engine error', providerCode: undefined });
+  });
+
+  it('is no error column that is null', () => {
+    expect(decode('event: job\ndata: {"id":"x","status":"assigned","error":null}').outcome).toBe('interrupted');
+  });
+});
+
+it('tells job rows as a status when it changes, meta and unknown events as raw', () => {
+  const { events } = decode(
+    'event: job\ndata: {"id":"x","status":"assigned"}',
+    'event: meta\ndata: {"model":"m"}',
+    'event: routing\ndata: {"node":"n2"}',
+    'event: token\ndata: {"text":""}',
+    'event: job\ndata: {"id":"x","status":"running"}',
+  );
+  expect(events).toEqual([
+    { type: 'status', status: 'assigned', id: 'x', terminal: false },
+    { type: 'raw', frame: { model: 'm' }, event: 'meta' },
+    { type: 'raw', frame: { node: 'n2' }, event: 'routing' },
+    { type: 'heartbeat', comment: '' },
+    { type: 'status', status: 'running', id: 'x', terminal: false },
+  ]);
+});
+
+it('tells the answer to the request as a status and, for its provider, as raw', () => {
+  const submitted = { jobId: 'x', status: 'assigned', source: 'nim', provider: null, streamUrl: '/api/chat/stream/x' };
+  const wire = wireEvents('sse', sse('event: job\ndata: {"id":"x","status":"assigned"}', done({ text: 'a' })));
+  expect(decodeEvents(dialect, wire, { submitted }).events.slice(0, 2)).toEqual([
+    { type: 'status', status: 'assigned', id: 'x', terminal: false },
+    { type: 'raw', frame: submitted },
+  ]);
+});
