@@ -1,5 +1,12 @@
 import { asyncScheduler } from 'rxjs';
-import { AbortError, InterruptedError, isMillraceError, StreamTimeoutError, ProviderError, HTTPError } from '../errors.js';
+import {
+  AbortError,
+  InterruptedError,
+  isMillraceError,
+  StreamTimeoutError,
+  ProviderError,
+  HTTPError,
+} from '../errors.js';
 import type { Billing, FinishEvent, Outcome, Receipt, StoppedBy, StreamEvent, Usage, WarningEvent } from '../types.js';
 import { type Flow, Scope } from './flow.js';
 import { addUsage } from './addUsage.js';
@@ -43,7 +50,6 @@ export class Evidence {
   /** @param role - a sink answers for what it draws from, and tells its receipt to those below; an observer does neither */
   constructor(role: 'sink' | 'observer') {
     this.scope = new Scope(role === 'sink');
-    if (role === 'sink' && this.scope.below !== undefined) this.scope.below.expectsReceipts = true;
     this.scope.onFlow = (flow): void => {
       if (flow.facts.isMarker === true) return;
       this.#last = flow;
@@ -100,7 +106,7 @@ export class Evidence {
       outcome,
       ...present({
         finish: finish && { reason: finish.reason, ...present({ rawReason: finish.rawReason }) },
-        error: error === undefined || outcome === 'stopped' ? undefined : describe(error),
+        error: 'error' in verdict && outcome !== 'stopped' ? describe(error) : undefined,
         by,
       }),
       timings: {
@@ -125,9 +131,9 @@ export class Evidence {
     return by;
   }
 
-  /** Tells the receipt to a `tapReceipt` below, which an unsubscribe would keep from it. */
+  /** Tells the receipt to every `tapReceipt` below, which an unsubscribe would keep from it. */
   report(receipt: Receipt): void {
-    this.scope.below?.onReceipt?.(receipt);
+    for (const reader of this.scope.readers) reader.onReceipt?.(receipt);
   }
 
   #billing({ outcome, error }: Verdict): Billing {

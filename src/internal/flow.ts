@@ -199,6 +199,8 @@ export class Flow {
   /** The flow's subscriber left; how is what the stack says. Does nothing to a flow that has ended. */
   leave(): Leaving {
     const { leaving } = stack;
+    // Left at its finish event: the answer was whole, and there is nothing to cancel.
+    if (this.proven && this.finish !== undefined) this.end('complete');
     if (this.state !== 'open') return this.left ?? leaving;
     this.state = 'left';
     this.left = leaving;
@@ -220,8 +222,10 @@ export class Flow {
 export class Scope {
   /** The flow that this scope feeds, when it is a decoder's: flows drawn here are that flow's inner ones. */
   readonly owner: Flow | undefined;
-  /** The scope that was being subscribed when this one was made: the reader below. */
-  readonly below: Scope | undefined;
+  /** A sink's: its receipt is awaited by the readers below. */
+  readonly isSink: boolean;
+  /** Those below that were being subscribed when this one was made; a late sink meets them when they leave. */
+  readers: readonly Scope[];
   /** Everybody who hears of a flow that is subscribed here: itself, and the readers below unless it answers for them. */
   readonly reach: readonly Scope[];
   /** The flows drawn from. */
@@ -243,8 +247,10 @@ export class Scope {
   /** @param answers - true when it answers for its flows itself, as sinks and decoders do */
   constructor(answers: boolean, owner?: Flow) {
     this.owner = owner;
-    this.below = stack.subscribing;
-    this.reach = answers ? [this] : [this, ...(this.below?.reach ?? stack.delivering?.scopes ?? [])];
+    this.isSink = answers && owner === undefined;
+    this.readers = stack.subscribing?.reach ?? [];
+    this.reach = answers ? [this] : [this, ...(stack.subscribing?.reach ?? stack.delivering?.scopes ?? [])];
+    this.#announce();
   }
 
   /** Takes a flow as one that it draws from. */
@@ -311,6 +317,20 @@ export class Scope {
     this.onEnd?.(flow);
   }
 
+  /** It is being torn down on the stack of `outer`. A sink that was subscribed late meets its readers here. */
+  meet(outer: Tearing | undefined): void {
+    if (!this.isSink || this.readers.length > 0) return;
+    const readers: Scope[] = [];
+    for (let frame = outer; frame !== undefined; frame = frame.outer) readers.push(frame.scope);
+    this.readers = readers;
+    this.#announce();
+  }
+
+  #announce(): void {
+    if (!this.isSink) return;
+    for (const reader of this.readers) reader.expectsReceipts = true;
+  }
+
   #hold(flow: Flow): void {
     this.held.add(flow);
     flow.pause(this);
@@ -354,6 +374,7 @@ export function subscribeWithin(scope: Scope | undefined, run: () => void): void
 /** Runs a teardown in the name of a scope: flows that are left on this stack were its. */
 export function tearDownWithin(scope: Scope, run: () => void): void {
   const outer = stack.tearing;
+  scope.meet(outer);
   stack.tearing = { scope, outer: scope.reach.length === 1 ? undefined : outer };
   try {
     run();
@@ -382,16 +403,6 @@ export function runApart(run: () => void): void {
   } finally {
     Object.assign(stack, { subscribing, delivering, tearing, apart });
   }
-}
-
-/** The scope that is being subscribed now. */
-export function subscribingScope(): Scope | undefined {
-  return stack.subscribing;
-}
-
-/** The flow that is delivering now. */
-export function deliveringFlow(): Flow | undefined {
-  return stack.delivering;
 }
 
 /** Takes back the position of a call from the nearest scope that keeps positions; a new one where nobody does. */

@@ -42,7 +42,7 @@ export function draw<In>(
   scope: Scope,
   connect: (upstream: Subscription) => DrawHandlers<In>,
 ): void {
-  const upstream = new Link<In>(subscriber, scope, connect);
+  const upstream: Link<In> = new Link(subscriber, scope, connect);
   subscribeWithin(scope, () => {
     source.subscribe(upstream);
   });

@@ -10,6 +10,8 @@ export function requireAtLeast(min: number, values: Readonly<Record<string, numb
 /** Throws TypeError unless the named value is one of `allowed`. */
 export function requireOneOf<T extends string>(name: string, value: T, allowed: readonly T[]): void {
   if (!allowed.includes(value)) {
-    throw new TypeError(`${name} must be one of ${allowed.map((word) => `'${word}'`).join(', ')}, got ${String(value)}`);
+    throw new TypeError(
+      `${name} must be one of ${allowed.map((word) => `'${word}'`).join(', ')}, got ${String(value)}`,
+    );
   }
 }

@@ -18,7 +18,11 @@ export function createJSONDocumentParser(maxBytes: number): JSONDocumentParser {
     push: (chunk) => {
       bytes += chunk.length;
       if (bytes > maxBytes) {
-        throw new LimitError('maxLineBytes', maxBytes, `A JSON document is longer than maxLineBytes (${String(maxBytes)})`);
+        throw new LimitError(
+          'maxLineBytes',
+          maxBytes,
+          `A JSON document is longer than maxLineBytes (${String(maxBytes)})`,
+        );
       }
       text += decoder.decode(chunk, { stream: true });
     },

@@ -9,8 +9,7 @@ export interface StandardSchema<Output = unknown> {
 
 /** What a Standard Schema's `validate` returns. @public */
 export type StandardResult<Output> =
-  | { readonly value: Output; readonly issues?: undefined }
-  | { readonly issues: readonly StandardIssue[] };
+  { readonly value: Output; readonly issues?: undefined } | { readonly issues: readonly StandardIssue[] };
 
 /** One complaint of a Standard Schema. @public */
 export interface StandardIssue {

@@ -39,7 +39,7 @@ export interface ChatReaderOptions {
 export class ChatReader {
   readonly #options: ChatReaderOptions;
   readonly #room: ToolCallRoom;
-  readonly #choices = new Map<number, ChatChoice>();
+  readonly #choices: Map<number, ChatChoice> = new Map();
   #extras = '';
   #usage = '';
 

@@ -28,8 +28,8 @@ export class ChatToolCalls {
   readonly #choice: number;
   readonly #room: ToolCallRoom;
   readonly #drafts: Draft[] = [];
-  readonly #byIndex = new Map<number, Draft>();
-  readonly #byId = new Map<string, Draft>();
+  readonly #byIndex: Map<number, Draft> = new Map();
+  readonly #byId: Map<string, Draft> = new Map();
   #begun = 0;
 
   constructor(choice: number, room: ToolCallRoom) {
@@ -105,7 +105,7 @@ export class ChatToolCalls {
       throw new ProtocolError(`An answer began more than ${String(MAX_CALLS)} tool calls`);
     }
     const draft: Draft = {
-      id: id ? id : this.#makeId(),
+      id: id === '' ? this.#makeId() : (id ?? this.#makeId()),
       isCustom: custom !== undefined && custom !== null,
       index: index ?? undefined,
       name: '',

@@ -86,7 +86,7 @@ const Request: StandardSchema<GatewayRequest> = z.looseObject(
  */
 export function gateway(options: GatewayOptions = {}): Gateway {
   const { apiKey, baseURL = 'http://localhost:8000/api/v1', headers, retryable, currency } = options;
-  const { isStreaming = ({ model_name }) => !/image/i.test(model_name) } = options;
+  const { isStreaming = ({ model_name }: GatewayRequest): boolean => !/image/i.test(model_name) } = options;
   const streamURL = joinURL(baseURL, '/generate/stream');
   const generateURL = joinURL(baseURL, '/generate');
   const leaving: LeavingPolicy = { stop: 'unknown', disconnect: 'unknown', ...options.leaving };

@@ -95,7 +95,8 @@ function readCost(value: unknown, currency: string): Cost | undefined {
   return Object.keys(parts).length === 0 ? undefined : { ...parts, currency };
 }
 
-function count<K extends string>(key: K, value: unknown): { readonly [P in K]?: number } {
-  // The one key is K.
-  return typeof value === 'number' && value >= 0 ? ({ [key]: value } as { readonly [P in K]?: number }) : {};
+type Count = 'inputTokens' | 'outputTokens' | 'totalTokens' | 'input' | 'output' | 'total';
+
+function count(key: Count, value: unknown): { readonly [K in Count]?: number } {
+  return typeof value === 'number' && value >= 0 ? { [key]: value } : {};
 }

@@ -242,7 +242,7 @@ function readContent(content: readonly unknown[], of: ContentOf, state: AgentSta
 
 function readInvocation(invocation: z.infer<typeof Invocation>, state: AgentState, emit: Emit): void {
   const { id, status } = invocation;
-  if (!isNews(state, `tool/${id ?? ''}`, `${status ?? ''}`)) return;
+  if (!isNews(state, `tool/${id ?? ''}`, status ?? '')) return;
   // Once: a tool that awaits its input again, after another state, is still the same call.
   if (id && isForClient(invocation) && isNews(state, `call/${id}`, '')) {
     emitToolCall(id, invocation.function?.name ?? '', argumentsText(invocation.function?.arguments), emit);

@@ -18,7 +18,7 @@ export interface TurnMessage {
 /** The assistant messages of one turn, told as one text. */
 export class ChatTurn {
   /** In order of their appearance. */
-  readonly #messages = new Map<string, TurnMessage>();
+  readonly #messages: Map<string, TurnMessage> = new Map();
   readonly #separator: string;
   /** This turn's first message, where the answer to the request named it. */
   #first: { readonly id: string; readonly order: number | undefined } | undefined;

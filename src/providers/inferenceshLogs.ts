@@ -13,7 +13,7 @@ const KINDS: readonly string[] = ['build', 'run', 'serve', 'setup', 'task'];
  * its common beginning with the list before is new. A bare string is one new line.
  */
 export class LogReader {
-  readonly #byId = new Map<string, string>();
+  readonly #byId: Map<string, string> = new Map();
   #list: readonly string[] = [];
   #bare: string | undefined;
 

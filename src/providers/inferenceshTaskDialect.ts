@@ -201,7 +201,7 @@ const READ_ELSEWHERE: ReadonlySet<string> = new Set(['id', 'status', 'logs']);
 
 /** Merges what came over the kept task; the keys whose values changed. Null is the same as nothing. */
 function merge(payload: JSONObject, fields: readonly string[] | undefined, state: TaskState): ReadonlySet<string> {
-  const changed = new Set<string>();
+  const changed: Set<string> = new Set();
   const set = (key: string, value: unknown): void => {
     if (value === undefined || value === null) {
       if (state.kept.delete(key)) changed.add(key);

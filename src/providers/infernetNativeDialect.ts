@@ -32,7 +32,7 @@ interface NativeState {
 
 type NativeStream = DialectStream<NativeState>;
 
-const REASONS = new Map<string, FinishReason>([
+const REASONS: Map<string, FinishReason> = new Map([
   ['stop', 'stop'],
   ['length', 'length'],
   ['cancel', 'other'],

@@ -22,8 +22,8 @@ export async function listen(
   onExchange: (exchange: Exchange) => void | Promise<void>,
   now: () => number = Date.now,
 ): Promise<Listener> {
-  const closings = new Map<Socket, Promise<void>>();
-  const running = new Set<Promise<void>>();
+  const closings: Map<Socket, Promise<void>> = new Map();
+  const running: Set<Promise<void>> = new Set();
 
   const server = createServer((message, response) => {
     const work = handle(message, response).finally(() => running.delete(work));
@@ -34,7 +34,7 @@ export async function listen(
   server.requestTimeout = 0;
   server.headersTimeout = 0;
   server.on('connection', (socket: Socket) => {
-    const closed = new Promise<void>((resolve) => {
+    const closed: Promise<void> = new Promise((resolve) => {
       socket.once('close', () => {
         closings.delete(socket);
         resolve();

@@ -119,7 +119,7 @@ export async function startProviderServer(options: StartProviderServerOptions = 
     if (answer !== undefined) requireAnswer(answer);
     return answer;
   });
-  const requests = new Inbox<ProviderRequest>();
+  const requests: Inbox<ProviderRequest> = new Inbox();
 
   const listener = await listen(
     port,

@@ -45,7 +45,7 @@ export interface TestServer extends AsyncDisposable {
 export async function startServer(options: StartServerOptions = {}): Promise<TestServer> {
   const { port = 0 } = options;
   requireAtLeast(0, { port });
-  const exchanges = new Inbox<Exchange>();
+  const exchanges: Inbox<Exchange> = new Inbox();
   const listener = await listen(port, (exchange) => {
     exchanges.add(exchange);
   });

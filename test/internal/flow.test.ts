@@ -33,7 +33,7 @@ import { draw, operate } from '../../src/internal/operate.js';
 class Stream {
   readonly flows: Flow[] = [];
   readonly #subscribers: ((run: (flow: Flow) => void) => void)[] = [];
-  readonly source = new Observable<string>((subscriber) => {
+  readonly source: Observable<string> = new Observable((subscriber) => {
     const flow = new Flow({ provider: 'test', call: this });
     this.flows.push(flow);
     subscriber.add(() => flow.leave());
@@ -127,7 +127,10 @@ beforeEach(() => {
   stream = new Stream();
 });
 
-const interrupted: unknown = expect.objectContaining({ outcome: 'interrupted', error: expect.any(InterruptedError) as unknown });
+const interrupted: unknown = expect.objectContaining({
+  outcome: 'interrupted',
+  error: expect.any(InterruptedError) as unknown,
+});
 
 describe('evidence', () => {
   it('makes a proven stream complete', () => {
@@ -148,12 +151,22 @@ describe('evidence', () => {
   it.each<[string, (stop: Subject<void>) => (source: Observable<string>) => Observable<string>]>([
     ['takeUntil', (stop) => takeUntil(stop)],
     ['takeUntil, behind a delay', (stop) => (source) => source.pipe(delay(0), takeUntil(stop))],
-    ['takeUntil, behind another scheduler', (stop) => (source) => source.pipe(observeOn(asapScheduler), takeUntil(stop))],
+    [
+      'takeUntil, behind another scheduler',
+      (stop) => (source) => source.pipe(observeOn(asapScheduler), takeUntil(stop)),
+    ],
     ['takeUntil, through share', (stop) => (source) => source.pipe(share(), takeUntil(stop))],
-    ['takeUntil, through switchMap', (stop) => (source) => of(0).pipe(switchMap(() => source), takeUntil(stop))],
+    [
+      'takeUntil, through switchMap',
+      (stop) => (source) =>
+        of(0).pipe(
+          switchMap(() => source),
+          takeUntil(stop),
+        ),
+    ],
     ['takeUntil, of a merge', (stop) => (source) => merge(source, of('x')).pipe(takeUntil(stop))],
   ])('tells half a stream from a whole one: %s', (_, cut) => {
-    const stop = new Subject<void>();
+    const stop: Subject<void> = new Subject();
     const end = sink(stream.source.pipe(cut(stop)));
     stream.text('half');
     stop.next();
@@ -202,7 +215,7 @@ describe('evidence', () => {
       ['defer and switchMap', (inner) => defer(token).pipe(switchMap(() => inner))],
       ['concat', (inner) => concat(token().pipe(filter(() => false)), inner)],
     ])('an early end is known before the first piece, through %s', async (_, through) => {
-      const stop = new Subject<void>();
+      const stop: Subject<void> = new Subject();
       const end = sink(through(stream.source).pipe(takeUntil(stop)));
       await vi.waitUntil(() => stream.flows.length === 1);
       stop.next();
@@ -220,7 +233,7 @@ describe('evidence', () => {
 
   it('does not ask flows that an operator ended on purpose', () => {
     const loser = new Stream();
-    const stop = new Subject<void>();
+    const stop: Subject<void> = new Subject();
     const end = sink(merge(stream.source, loser.source.pipe(takeUntil(stop))));
     loser.text('x');
     loser.flow.excused = true;
@@ -241,7 +254,7 @@ describe('evidence', () => {
   });
 
   it('forgets proven flows, so that a sink of many streams does not grow', () => {
-    const inputs = new Subject<Stream>();
+    const inputs: Subject<Stream> = new Subject();
     const end = sink(inputs.pipe(mergeMap(({ source }) => source)));
     for (let i = 0; i < 1000; i += 1) {
       const one = new Stream();
@@ -264,7 +277,12 @@ describe('verbs', () => {
   });
 
   it.each(['disconnect', 'detach', 'drain'] as const)('%s travels up with the unsubscription', (verb) => {
-    const subscription = stream.source.pipe(map((text) => text), share()).subscribe();
+    const subscription = stream.source
+      .pipe(
+        map((text) => text),
+        share(),
+      )
+      .subscribe();
     leaveAs(verb, 'unsubscribe', () => {
       subscription.unsubscribe();
     });
@@ -292,7 +310,15 @@ describe('verbs', () => {
 
 describe('pressure', () => {
   it.each<[string, (source: Observable<string>) => Observable<string>]>([
-    ['map, filter and scan', (source) => source.pipe(map((x) => x), filter(() => true), scan((_, x) => x, ''))],
+    [
+      'map, filter and scan',
+      (source) =>
+        source.pipe(
+          map((x) => x),
+          filter(() => true),
+          scan((_, x) => x, ''),
+        ),
+    ],
     ['mergeMap', (source) => source.pipe(mergeMap((text) => of(text)))],
     ['switchMap', (source) => source.pipe(switchMap((text) => of(text)))],
     ['share', (source) => source.pipe(share())],
@@ -320,14 +346,24 @@ describe('pressure', () => {
 
   it('reaches a stream that was subscribed while another delivered', () => {
     const late = new Stream();
-    const end = sink(stream.source.pipe(mergeMap(() => late.source), observeOn(asapScheduler)));
+    const end = sink(
+      stream.source.pipe(
+        mergeMap(() => late.source),
+        observeOn(asapScheduler),
+      ),
+    );
     stream.text('go');
     end.evidence.scope.pause();
     expect(late.flow.paused).toBe(true);
   });
 
   it('reaches streams that no sink could claim, when it cannot tell who fills it', async () => {
-    const end = sink(from(Promise.resolve(0)).pipe(mergeMap(() => stream.source), delay(0)));
+    const end = sink(
+      from(Promise.resolve(0)).pipe(
+        mergeMap(() => stream.source),
+        delay(0),
+      ),
+    );
     await vi.waitUntil(() => stream.flows.length === 1);
     end.evidence.scope.pause();
     expect(stream.flow.paused).toBe(true);
@@ -425,7 +461,7 @@ describe('two copies of the package', () => {
     const copy = await import('../../src/internal/flow.js');
     expect(copy.Flow).not.toBe(Flow);
     const flows: InstanceType<typeof copy.Flow>[] = [];
-    const source = new Observable<string>((subscriber) => {
+    const source: Observable<string> = new Observable((subscriber) => {
       const flow = new copy.Flow();
       flows.push(flow);
       subscriber.add(() => flow.leave());
@@ -435,7 +471,7 @@ describe('two copies of the package', () => {
         subscriber.next('a');
       });
     });
-    const stop = new Subject<void>();
+    const stop: Subject<void> = new Subject();
     const end = sink(source.pipe(takeUntil(stop)));
     const [flow] = flows;
     end.evidence.scope.pause();

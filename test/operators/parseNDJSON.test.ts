@@ -56,7 +56,7 @@ describe('parseNDJSON', () => {
       const source = m.hot('  -a----b----|   ', chunks);
       const subs = '          ^----------!   ';
       const expected = '      -x---------(y|)';
-      const y = { ...lines.y, unterminated: true };
+      const y: NDJSONLine = { ...lines.y, unterminated: true };
       m.expect(source.pipe(parseNDJSON())).toBeObservable(expected, { ...lines, y });
       m.expect(source).toHaveSubscriptions(subs);
     }),
@@ -133,7 +133,7 @@ describe('parseNDJSON', () => {
   });
 
   it('finishes the chunk in hand before what a subscriber feeds into the source meanwhile', () => {
-    const source = new Subject<Uint8Array>();
+    const source: Subject<Uint8Array> = new Subject();
     const seen: string[] = [];
     source.pipe(parseNDJSON()).subscribe({
       next: ({ data }) => {

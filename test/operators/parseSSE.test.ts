@@ -179,7 +179,7 @@ describe('parseSSE', () => {
   });
 
   it('finishes the chunk in hand before what a subscriber feeds into the source meanwhile', () => {
-    const source = new Subject<Uint8Array>();
+    const source: Subject<Uint8Array> = new Subject();
     const seen: string[] = [];
     source.pipe(parseSSE()).subscribe({
       next: (event) => {

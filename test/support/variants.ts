@@ -65,7 +65,8 @@ const streams: readonly Omit<Variant, 'text'>[] = [
     name: 'Infernet chat completions',
     framing: 'sse',
     stream: infernetShimStream(plain),
-    ask: (urls, headers) => infernet({ apiKey, originURL: urls.infernetOrigin, headers }).openai({ model: 'm', messages }),
+    ask: (urls, headers) =>
+      infernet({ apiKey, originURL: urls.infernetOrigin, headers }).openai({ model: 'm', messages }),
   },
   {
     name: 'Infron',
@@ -124,7 +125,8 @@ const streams: readonly Omit<Variant, 'text'>[] = [
     name: 'PolarGrid text completion',
     framing: 'sse',
     stream: polargridTextStream(plain),
-    ask: (urls, headers) => polargrid({ apiKey, baseURL: urls.polargrid, headers }).completion({ model: 'm', prompt: 'W' }),
+    ask: (urls, headers) =>
+      polargrid({ apiKey, baseURL: urls.polargrid, headers }).completion({ model: 'm', prompt: 'W' }),
   },
 ];
 

@@ -129,7 +129,7 @@ it('gives each provider its own error bodies', async () => {
   const bodies = async (status: number): Promise<unknown[]> => {
     const paths = ['/infernet/api/v1/jobs', '/infernet/api/chat', '/infernet/v1/chat/completions'];
     const rest = ['/infron/v1/chat/completions', '/inferencesh/apps/run', '/gateway/api/v1/generate/stream'];
-    const answers = [];
+    const answers: unknown[] = [];
     for (const path of [...paths, ...rest, '/polargrid/v1/chat/completions']) {
       const all = { ...CHAT, ...GENERATE, app: 'a' };
       server.next({ status, headers: { 'retry-after': '7' }, error: { message: 'slow down' } });

@@ -19,7 +19,7 @@ async function readRaw(
   const socket = connect(port, '127.0.0.1');
   const chunks: Buffer[] = [];
   socket.on('data', (chunk: Buffer) => chunks.push(chunk));
-  const end = new Promise<string>((resolve) => {
+  const end: Promise<string> = new Promise((resolve) => {
     socket.once('end', () => {
       resolve('fin');
     });

@@ -47,10 +47,10 @@ export class Desk {
   readonly turnsByTool: Map<string, Turn> = new Map();
   readonly pace: Pace;
   readonly now: () => number;
-  readonly #chats = new Map<string, Chat>();
+  readonly #chats: Map<string, Chat> = new Map();
   readonly #queue: { readonly script: ScriptedAnswer; readonly when: RequestPattern | undefined }[] = [];
   readonly #answer: (request: ReceivedRequest) => ScriptedAnswer | undefined;
-  readonly #counts = new Map<string, number>();
+  readonly #counts: Map<string, number> = new Map();
 
   constructor(pace: Pace, now: () => number, answer: (request: ReceivedRequest) => ScriptedAnswer | undefined) {
     this.pace = pace;

@@ -1,0 +1,89 @@
+export {
+  AbortError,
+  type ErrorContext,
+  HTTPError,
+  type HTTPErrorDetails,
+  type InterruptedDuring,
+  InterruptedError,
+  isMillraceError,
+  isRetryable,
+  LimitError,
+  MillraceError,
+  type MillraceErrorOptions,
+  ProtocolError,
+  ProviderError,
+  type ProviderErrorDetails,
+  SinkError,
+  StreamTimeoutError,
+  type TimeoutPhase,
+  ValidationError,
+  type ValidationIssue,
+} from './errors.js';
+export type { DecodeOptions } from './internal/answer.js';
+export type { FetchLike, TextOutput } from './internal/io.js';
+export type { FramingLimits } from './internal/parseBody.js';
+export type { OnPartial } from './internal/partialFile.js';
+export type { OutputSelection } from './internal/selectOutput.js';
+export { decode } from './operators/decode.js';
+export { parseNDJSON, type ParseNDJSONOptions } from './operators/parseNDJSON.js';
+export { parseSSE, type ParseSSEOptions } from './operators/parseSSE.js';
+export { stopOn } from './operators/stopOn.js';
+export { type EventCallbacks, tapEvents } from './operators/tapEvents.js';
+export { tapReceipt } from './operators/tapReceipt.js';
+export { toTokens, type ToTokensOptions } from './operators/toTokens.js';
+export type { Call, CallRequest, LeavingPolicy } from './protocol/call.js';
+export {
+  type Decoder,
+  dialect,
+  type Dialect,
+  type DialectOptions,
+  type DialectStream,
+  type Emit,
+  type Proof,
+} from './protocol/dialect.js';
+export type { ErrorReport } from './protocol/errorBody.js';
+export { encodeSSE } from './protocol/sseEncoder.js';
+export type { StandardIssue, StandardResult, StandardSchema } from './protocol/standardSchema.js';
+export { asyncIterableFrom, type AsyncIterableFromOptions } from './sinks/asyncIterableFrom.js';
+export { collect, type Collected } from './sinks/collect.js';
+export { toFile, type ToFileOptions } from './sinks/toFile.js';
+export { toStdout, type ToStdoutOptions } from './sinks/toStdout.js';
+export { fromCall, type FromCallOptions } from './sources/fromCall.js';
+export { fromHTTP, type FromHTTPOptions, type HTTPResponse } from './sources/fromHTTP.js';
+export type {
+  Billing,
+  ChoiceFinish,
+  Cost,
+  FinishEvent,
+  FinishReason,
+  HeartbeatEvent,
+  LogEvent,
+  MediaEvent,
+  NDJSONLine,
+  Outcome,
+  OutputEvent,
+  OutputPlace,
+  ProgressEvent,
+  RawEvent,
+  Receipt,
+  ReceiptTimings,
+  Received,
+  RefusalEvent,
+  RestartEvent,
+  ServerSentComment,
+  ServerSentEvent,
+  ServerSentMessage,
+  ServerSentRetry,
+  ServerSentUnknown,
+  StatusEvent,
+  StoppedBy,
+  StreamEvent,
+  TextEvent,
+  ThinkingEvent,
+  ToolCallDeltaEvent,
+  ToolCallEvent,
+  Usage,
+  UsageEvent,
+  WarningEvent,
+  WireEvent,
+} from './types.js';

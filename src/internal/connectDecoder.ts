@@ -1,0 +1,123 @@
+import type { Observable, Subscriber } from 'rxjs';
+import { InterruptedError, StreamTimeoutError } from '../errors.js';
+import type { Dialect } from '../protocol/dialect.js';
+import type { StreamEvent, WireEvent } from '../types.js';
+import { Answer, type DecodeOptions } from './answer.js';
+import { endDelivery, type Flow, leaveAs, register, Scope } from './flow.js';
+import { draw } from './operate.js';
+
+/** What is being decoded, and where its frames come from. */
+export interface Decoding {
+  readonly dialect: Dialect;
+  /** The answer's own flow; registered here. */
+  readonly flow: Flow;
+  readonly options: DecodeOptions;
+  /** Makes the source of frames. Flows that are subscribed in the name of `scope` are this answer's. */
+  readonly source: (scope: Scope, answer: Answer) => Observable<WireEvent>;
+  /** Adds to an error what only the caller knows. */
+  readonly explain?: (error: unknown) => unknown;
+}
+
+/**
+ * Decodes frames into a subscriber: what `decode` and `fromCall` share. The subscriber completes only on a proven end; then
+ * the source is left with its connection worth keeping. After the proof a cut takes nothing away.
+ */
+export function connectDecoder(subscriber: Subscriber<StreamEvent>, decoding: Decoding): void {
+  const { dialect, flow, options, explain } = decoding;
+  const answer = new Answer(dialect, flow, options, (event) => {
+    subscriber.next(event);
+  });
+  // Before subscribing: the source may finish at once.
+  subscriber.add(() => flow.leave());
+  register(flow);
+  const scope = new Scope(true, flow);
+
+  const fail = (error: unknown): void => {
+    flow.proven = false;
+    flow.end('error');
+    subscriber.error(answer.attach(explain === undefined ? error : explain(error)));
+  };
+
+  draw<WireEvent>(decoding.source(scope, answer), subscriber, scope, (upstream) => {
+    const complete = (): void => {
+      leaveAs('drain', 'unsubscribe', () => {
+        upstream.unsubscribe();
+      });
+      flow.end('complete');
+      subscriber.complete();
+    };
+    const settle = (intact: boolean, otherwise: () => unknown): void => {
+      flow.deliver(() => {
+        let isWhole: boolean;
+        try {
+          isWhole = answer.end(intact);
+        } catch (error) {
+          fail(error);
+          return;
+        }
+        if (isWhole) complete();
+        else fail(otherwise());
+      });
+    };
+    // A subscriber may feed or end a Subject above from inside `next`: the frame in hand is finished first.
+    let isDecoding = false;
+    let waiting: WireEvent[] = [];
+    let end: (() => void) | undefined;
+    const endWith = (run: () => void): void => {
+      if (isDecoding) end = run;
+      else run();
+    };
+    subscriber.add(() => {
+      waiting = [];
+      end = undefined;
+    });
+    return {
+      next: (event) => {
+        if (isDecoding) {
+          waiting.push(event);
+          return;
+        }
+        scope.current();
+        const previous = flow.beginDelivery();
+        isDecoding = true;
+        try {
+          let proof = answer.push(event);
+          for (let next = waiting.shift(); proof !== 'done' && next !== undefined; next = waiting.shift()) {
+            proof = answer.push(next);
+          }
+          if (proof === 'done') complete();
+        } catch (error) {
+          fail(error);
+        } finally {
+          isDecoding = false;
+          endDelivery(previous);
+        }
+        end?.();
+      },
+      error: (error) => {
+        endWith(() => {
+          if (error instanceof InterruptedError || error instanceof StreamTimeoutError) settle(false, () => error);
+          else {
+            flow.deliver(() => {
+              fail(error);
+            });
+          }
+        });
+      },
+      complete: () => {
+        const intact = scope.current()?.proven ?? true;
+        endWith(() => {
+          settle(intact, () => unproven(dialect.name));
+        });
+      },
+    };
+  });
+}
+
+/** The error of a body that ended, cleanly to all appearance, before its answer was whole. */
+function unproven(name: string): InterruptedError {
+  return new InterruptedError(
+    `The ${name} stream ended before its proven end; what was received is in \`received\` and may be cut anywhere`,
+    { context: { dialect: name } },
+  );
+}

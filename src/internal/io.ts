@@ -1,0 +1,117 @@
+/**
+ * What the outside world looks like to the rest: `io.node.ts` has it from undici and `node:`, `io.web.ts` from the platform.
+ * The package's `imports` choose, so that a page's bundle holds neither undici nor a `node:` import.
+ */
+
+/** One HTTP request, without redirects: those are decided above. */
+export interface TransportRequest {
+  readonly url: URL;
+  readonly method: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string | Uint8Array | undefined;
+  readonly connectTimeoutMs: number;
+  readonly headersTimeoutMs: number;
+  readonly bodyTimeoutMs: number;
+  /** An undici Dispatcher of the caller's own. */
+  readonly dispatcher: object | undefined;
+  /** What `fetch` is told; where redirects are visible they are handled above instead. */
+  readonly redirect: 'follow' | 'error';
+}
+
+/** Status and headers of an answer; header names in lower case. */
+export interface ResponseHead {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  /** Where the answer came from, after redirects that the transport followed itself. */
+  readonly url: string;
+}
+
+/** Why there is no (more) answer. */
+export type TransportFailure =
+  /** No connection, or it was lost. */
+  | 'lost'
+  /** `headersTimeoutMs` or `bodyTimeoutMs` ran out. */
+  | 'headers-timeout'
+  | 'body-timeout'
+  /** The far side does not speak HTTP as it should, or sent a coding that cannot be undone. */
+  | 'protocol'
+  /** The request itself was refused before it was sent: a forbidden header, an unusable URL. */
+  | 'invalid';
+
+/** Hears of a request and its answer, in order: sent, head, data, then one of end and failure. */
+export interface TransportHandler {
+  /** There is a connection, and the request goes out on it. */
+  onSent(): void;
+  onHead(head: ResponseHead): void;
+  onData(chunk: Uint8Array): void;
+  /** @param intact - the framing itself says that the body is whole; a body that ends with its connection is not */
+  onEnd(intact: boolean): void;
+  onFailure(kind: TransportFailure, cause: unknown): void;
+}
+
+/** What can be done to a request under way. Nothing is heard after `abort`. */
+export interface TransportControl {
+  abort(): void;
+  pause(): void;
+  resume(): void;
+}
+
+/** Sends a request. */
+export type Transport = (request: TransportRequest, handler: TransportHandler) => TransportControl;
+
+/** The part of `fetch` that is used. */
+export type FetchLike = (url: string, init: RequestInit) => Promise<Response>;
+
+/** A file being written. */
+export interface WritableFile {
+  /** Writes all of it, or fails. */
+  write(bytes: Uint8Array): Promise<void>;
+  /** Cuts the file to this length; the next write goes there. */
+  truncate(bytes: number): Promise<void>;
+  sync(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Files, where there are any. */
+export interface Files {
+  /** The absolute form of a path: what two writers of one file agree on. */
+  resolve(path: string): string;
+  exists(path: string): Promise<boolean>;
+  makeParents(path: string): Promise<void>;
+  /** Creates a file that must not exist; `undefined` when it does. */
+  create(path: string): Promise<WritableFile | undefined>;
+  /** Writes a small new file in one go; false when it exists. */
+  createWith(path: string, text: string): Promise<boolean>;
+  read(path: string): Promise<string | undefined>;
+  remove(path: string): Promise<void>;
+  /** Moves over whatever is there, atomically. */
+  replace(from: string, to: string): Promise<void>;
+  /** Moves to a name that must be free, atomically where the file system can; false when it is taken. */
+  publish(from: string, to: string): Promise<boolean>;
+  /** Makes the names in a file's folder durable. */
+  syncFolder(path: string): Promise<void>;
+  readonly processId: number;
+  isRunning(processId: number): boolean;
+}
+
+/** A place for text that a person or another program reads. */
+export interface TextOutput {
+  readonly isTTY?: boolean | undefined;
+  write(text: string, written: (error?: Error | null) => void): boolean;
+  on(event: 'drain' | 'close', listener: () => void): unknown;
+  on(event: 'error', listener: (error: Error) => void): unknown;
+  off(event: 'drain' | 'close', listener: () => void): unknown;
+  off(event: 'error', listener: (error: Error) => void): unknown;
+}
+
+/** What a platform offers. */
+export interface IO {
+  readonly transport: Transport;
+  /** `accept-encoding` for the codings that `transport` undoes; absent where the platform sets its own. */
+  readonly acceptEncoding: string | undefined;
+  /** True where `transport` shows redirects, so that they are decided by us. */
+  readonly seesRedirects: boolean;
+  readonly files: Files | undefined;
+  readonly stdout: (() => TextOutput) | undefined;
+  readonly warn: (message: string) => void;
+}

@@ -1,0 +1,78 @@
+import { from, type MonoTypeOperatorFunction, type Observable, type ObservableInput, type Subscription } from 'rxjs';
+import { Flow, leaveAs, Scope } from '../internal/flow.js';
+import { draw, link, operate } from '../internal/operate.js';
+import type { StoppedBy } from '../types.js';
+
+/**
+ * Ends a stream on purpose when a notifier emits or a signal is aborted.
+ *
+ * ```text
+ * source    -a--b--c--d|
+ * notifier  -------x
+ * result    -a--b--|           a sink's receipt says `stopped`
+ * ```
+ * Unlike `takeUntil`, which hands a sink an ordinary completion of half a stream, this is known to sinks: nothing is published as
+ * complete, and the receipt says `stopped` by `notifier` or by `signal`.
+ * Emits what the source emits. Completes when told to stop (after the request was aborted and, where there is one, the
+ * provider's cancel endpoint called), or with the source; a notifier that completes without emitting stops nothing. Errors
+ * with the source's or the notifier's error. Unsubscribing stops the source and leaves the notifier. Holds nothing.
+ *
+ * @example
+ * ```ts
+ * const controller = new AbortController();
+ * fromCall(call).pipe(stopOn(controller.signal), toFile('answer.txt')).subscribe((receipt) => log(receipt.outcome));
+ * ```
+ * @param stop - an observable (or promise) that emits, or an AbortSignal; one that has fired already lets nothing be asked
+ * @returns an operator
+ * @throws TypeError for anything else
+ * @public
+ */
+export function stopOn<T>(stop: ObservableInput<unknown> | AbortSignal): MonoTypeOperatorFunction<T> {
+  const notifier = stop instanceof AbortSignal ? undefined : toNotifier(stop);
+  return operate((source, subscriber) => {
+    const by: StoppedBy = stop instanceof AbortSignal ? 'signal' : 'notifier';
+    let upstream: Subscription | undefined;
+    let isStopped = false;
+    const end = (): void => {
+      if (isStopped) return;
+      isStopped = true;
+      leaveAs('stop', by, () => {
+        upstream?.unsubscribe();
+        const marker = new Flow({ isMarker: true });
+        marker.leave();
+        marker.deliver(() => {
+          subscriber.complete();
+        });
+      });
+    };
+    if (stop instanceof AbortSignal) {
+      if (stop.aborted) {
+        end();
+        return;
+      }
+      stop.addEventListener('abort', end, { once: true });
+      subscriber.add(() => {
+        stop.removeEventListener('abort', end);
+      });
+    } else notifier?.subscribe(link<unknown>(subscriber, { next: end, complete: () => undefined }));
+    if (subscriber.closed) return;
+    draw<T>(source, subscriber, new Scope(false), (link) => {
+      upstream = link;
+      return {
+        next: (value) => {
+          subscriber.next(value);
+        },
+      };
+    });
+  });
+}
+
+/** Nothing is subscribed to yet. */
+function toNotifier(stop: ObservableInput<unknown>): Observable<unknown> {
+  try {
+    return from(stop);
+  } catch (cause) {
+    const message = `stopOn takes an observable, a promise or an AbortSignal, got ${String(stop)}`;
+    throw new TypeError(message, { cause });
+  }
+}

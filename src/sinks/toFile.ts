@@ -1,0 +1,315 @@
+import { io } from '#io';
+import type { Observable, OperatorFunction, Subscriber, Subscription } from 'rxjs';
+import { SinkError } from '../errors.js';
+import { type Ending, Evidence, type Verdict } from '../internal/evidence.js';
+import type { Flow } from '../internal/flow.js';
+import type { Files } from '../internal/io.js';
+import { draw, operate } from '../internal/operate.js';
+import { type OnPartial, openPartial, type PartialFile } from '../internal/partialFile.js';
+import { requireAtLeast, requireOneOf } from '../internal/require.js';
+import { type OutputSelection, selectOutput } from '../internal/selectOutput.js';
+import { addFailure, tellEnding } from '../internal/tellEnding.js';
+import { type Extent, TextFileWriter } from '../internal/textFileWriter.js';
+import type { FinishReason, Receipt, StreamEvent } from '../types.js';
+
+const FINISH_REASONS: readonly FinishReason[] = [
+  'stop',
+  'length',
+  'content-filter',
+  'tool-calls',
+  'refusal',
+  'other',
+  'unknown',
+];
+
+/** Where and how `toFile` writes. @public */
+export interface ToFileOptions extends OutputSelection {
+  /**
+   * What to do when the file is there already, checked before anything is asked for. `'skip'` emits a receipt that says so and
+   * asks nothing. A folder, a device or a pipe is refused in any case.
+   * @defaultValue `'error'`
+   */
+  readonly ifExists?: 'error' | 'skip' | 'overwrite' | undefined;
+  /** What to do with a `.partial` file that nobody is writing any more. `'keep'` numbers it. @defaultValue `'replace'` */
+  readonly onPartial?: OnPartial | undefined;
+  /**
+   * Finish reasons that make the file final; with any other, or none, a complete answer stays `.partial`.
+   * @defaultValue every one
+   */
+  readonly publishOn?: readonly FinishReason[] | undefined;
+  /**
+   * Text after an answer that is published: `true` for a line on what it is, or a function of the receipt, in which `bytes` are
+   * those before the footer. One that throws leaves the text in `.partial`.
+   * @defaultValue none
+   */
+  readonly footer?: boolean | ((receipt: Receipt) => string) | undefined;
+  /** Makes text and name durable before the receipt: fsync, rename, fsync of the folder. @defaultValue true */
+  readonly fsync?: boolean | undefined;
+  /** Makes missing folders. @defaultValue false */
+  readonly parents?: boolean | undefined;
+  /**
+   * Characters that may be on their way to the disk, those being written included, before the stream is paused.
+   * @defaultValue 65,536 (chosen: a write of the kernel's usual size)
+   */
+  readonly maxWaitingChars?: number | undefined;
+}
+
+/**
+ * Writes one stream's text to a file that has its name only when the stream is complete.
+ *
+ * ```text
+ * source    -a--b--c|
+ * result    ---------(r|)      r = receipt; the text is in `path`
+ *
+ * source    -a--b--#
+ * result    ---------#         the error carries the receipt; the text so far is in `path.partial`
+ * ```
+ * Writes through to `<path>.partial` as text arrives, and renames when the outcome is complete. Takes StreamEvents (the text of
+ * the first output, or of the one selected) or strings.
+ * Emits one receipt, after the last byte is out, and completes: when the stream is complete, or stopped by `stopOn`. Errors with
+ * the source's error, or SinkError where the file cannot be written, or InterruptedError where the source completed before its
+ * proven end, or TypeError where two streams at once or two keys come; each carries `receipt`. A `restart` takes back the text
+ * of the answer that begins anew.
+ * Unsubscribing stops the source; what was received is still written and the file closed; nothing is emitted. A complete
+ * stream that is left while its file is being finished is published all the same.
+ * Holds at most `maxWaitingChars` plus one item of a source that stops when it is paused. A slow disk pauses the stream's
+ * socket; what the socket had delivered by then is held too.
+ *
+ * @example
+ * ```ts
+ * fromCall(api.chat({ model, messages })).pipe(toFile('guide.md')).subscribe((receipt) => log(receipt));
+ * ```
+ * @param path - of the finished file
+ * @param options - see {@link ToFileOptions}
+ * @returns an operator; nothing is opened, checked or asked for before it is subscribed to
+ * @throws TypeError outside Node, and for an option that is none of its words; RangeError for a limit below 1
+ * @public
+ */
+export function toFile(path: string, options: ToFileOptions = {}): OperatorFunction<StreamEvent | string, Receipt> {
+  const { files } = io;
+  if (files === undefined) {
+    throw new TypeError(
+      'toFile needs a file system, which only Node has; in a page collect() or toTokens() give the text',
+    );
+  }
+  const { ifExists = 'error', onPartial = 'replace', publishOn = FINISH_REASONS, maxWaitingChars = 65_536 } = options;
+  if (typeof path !== 'string' || path === '')
+    throw new TypeError(`path must be the name of a file, got ${String(path)}`);
+  requireOneOf('ifExists', ifExists, ['error', 'skip', 'overwrite']);
+  requireOneOf('onPartial', onPartial, ['replace', 'keep', 'error']);
+  for (const reason of publishOn) requireOneOf('publishOn', reason, FINISH_REASONS);
+  requireAtLeast(1, { maxWaitingChars });
+  return operate((source, subscriber) => {
+    void new FileSink(files, files.resolve(path), options, subscriber).start(source);
+  });
+}
+
+class FileSink {
+  readonly #files: Files;
+  readonly #path: string;
+  readonly #options: ToFileOptions;
+  readonly #subscriber: Subscriber<Receipt>;
+  readonly #evidence = new Evidence('sink');
+
+  #isSelected: ReturnType<typeof selectOutput>;
+  #filledBy: Flow | undefined;
+  #key: string | undefined;
+
+  constructor(files: Files, path: string, options: ToFileOptions, subscriber: Subscriber<Receipt>) {
+    this.#files = files;
+    this.#path = path;
+    this.#options = options;
+    this.#subscriber = subscriber;
+    this.#isSelected = selectOutput(options);
+  }
+
+  async start(source: Observable<StreamEvent | string>): Promise<void> {
+    let partial: PartialFile | undefined;
+    try {
+      partial = await this.#open();
+      if (this.#subscriber.closed) await partial?.discard();
+    } catch (error) {
+      this.#tell(this.#failure(error), { where: 'none' });
+      return;
+    }
+    if (this.#subscriber.closed) this.#tell({ outcome: 'stopped', by: 'unsubscribe' }, { where: 'none' });
+    else if (partial === undefined) this.#tell({ outcome: 'complete' }, { where: this.#path, skipped: true });
+    else this.#connect(source, partial);
+  }
+
+  /** Everything that can be known before the paid request is checked here. Without a file there is nothing to do. */
+  async #open(): Promise<PartialFile | undefined> {
+    const { ifExists = 'error', onPartial = 'replace', parents = false } = this.#options;
+    if (parents) await this.#files.makeParents(this.#path);
+    const exists = await this.#files.exists(this.#path);
+    if (this.#subscriber.closed) return undefined;
+    if (!exists || ifExists === 'overwrite') return openPartial(this.#files, this.#path, onPartial);
+    if (ifExists === 'skip') return undefined;
+    throw new SinkError(`${this.#path} exists already; ifExists: 'skip' or 'overwrite' says what to do`, {
+      context: { path: this.#path },
+    });
+  }
+
+  #connect(source: Observable<StreamEvent | string>, partial: PartialFile): void {
+    const { maxWaitingChars = 65_536 } = this.#options;
+    const { scope } = this.#evidence;
+    let ending: Ending = { kind: 'left' };
+    draw<StreamEvent | string>(source, this.#subscriber, scope, (upstream) => {
+      const writer = new TextFileWriter(partial.file, maxWaitingChars, {
+        onRoom: () => {
+          scope.release();
+        },
+        onFailure: () => {
+          upstream.unsubscribe();
+        },
+      });
+      return {
+        next: (item) => {
+          try {
+            this.#take(item, writer);
+            if (writer.isFull) scope.pause();
+          } catch (error) {
+            // Not the subscriber's yet: it hears of it when the file is closed.
+            ending = { kind: 'error', error };
+            upstream.unsubscribe();
+          }
+        },
+        error: (error) => {
+          ending = { kind: 'error', error };
+        },
+        complete: () => {
+          this.#evidence.currentFlow();
+          ending = { kind: 'complete' };
+        },
+        left: () => {
+          scope.release();
+          void this.#finish(partial, writer, this.#evidence.judge(ending));
+        },
+      };
+    });
+  }
+
+  #take(item: StreamEvent | string, writer: TextFileWriter): void {
+    this.#evidence.note(item);
+    this.#requireOneStream(item, writer);
+    if (typeof item === 'string') writer.add(item);
+    else if (item.type === 'text') {
+      if (this.#isSelected(item)) writer.add(item.text);
+    } else if (item.type === 'restart') {
+      writer.restart();
+      this.#isSelected = selectOutput(this.#options);
+    } else if (item.type === 'finish') this.#awaitAnother(writer);
+  }
+
+  /** One file takes one stream, or several one after the other: two that write at once would mix their text. */
+  #requireOneStream(item: StreamEvent | string, writer: TextFileWriter): void {
+    const flow = this.#evidence.currentFlow();
+    if (flow !== undefined && flow !== this.#filledBy) {
+      if (this.#filledBy?.state === 'open') throw this.#mixed('two streams at once');
+      if (this.#filledBy?.proven === true) this.#awaitAnother(writer);
+      this.#filledBy = flow;
+    }
+    const key = typeof item === 'string' ? undefined : (item as { key?: string }).key;
+    if (key === undefined) return;
+    this.#key ??= key;
+    if (key !== this.#key) throw this.#mixed(`the streams ${JSON.stringify(this.#key)} and ${JSON.stringify(key)}`);
+  }
+
+  /** A whole answer is in: what comes after it is another, with outputs of its own. */
+  #awaitAnother(writer: TextFileWriter): void {
+    writer.keep();
+    this.#isSelected = selectOutput(this.#options);
+  }
+
+  #mixed(what: string): TypeError {
+    return new TypeError(`toFile(${JSON.stringify(this.#path)}) got ${what}; give each stream a file of its own`);
+  }
+
+  /** Writes what is left, closes, publishes what is complete, and tells. */
+  async #finish(partial: PartialFile, writer: TextFileWriter, judged: Verdict): Promise<void> {
+    const { ifExists = 'error', fsync = true } = this.#options;
+    const isPublic = this.#mayPublish(judged);
+    let verdict = judged;
+    let where = partial.path;
+    let footerBytes = 0;
+    try {
+      try {
+        await writer.end();
+        if (isPublic) {
+          const footer = this.#footer({ ...writer.written, where: this.#path });
+          await partial.file.write(footer);
+          footerBytes = footer.length;
+          if (fsync) await partial.file.sync();
+        }
+      } finally {
+        await partial.file.close();
+      }
+      if (isPublic) {
+        await partial.publish(ifExists === 'overwrite');
+        where = this.#path;
+        if (fsync) await this.#files.syncFolder(where);
+      }
+    } catch (error) {
+      verdict = addFailure(verdict, this.#failure(error));
+    }
+    try {
+      await partial.release();
+    } catch (error) {
+      // The file is as it should be; only the next writer will ask whose it is.
+      io.warn(this.#failure(error).error.message);
+    }
+    const { chars, bytes } = writer.written;
+    this.#tell(verdict, { where, chars, bytes: bytes + footerBytes });
+  }
+
+  #mayPublish(verdict: Verdict): boolean {
+    if (verdict.outcome !== 'complete') return false;
+    const { publishOn } = this.#options;
+    if (publishOn === undefined) return true;
+    const { finish } = this.#receipt(verdict, { where: this.#path });
+    return finish !== undefined && publishOn.includes(finish.reason);
+  }
+
+  #footer(written: Written): Uint8Array {
+    const { footer = false } = this.#options;
+    if (footer === false) return new Uint8Array();
+    const receipt = this.#receipt({ outcome: 'complete' }, written);
+    return new TextEncoder().encode(footer === true ? describe(receipt) : footer(receipt));
+  }
+
+  #receipt(verdict: Verdict, { where, chars = 0, bytes = 0, skipped }: Written): Receipt {
+    const receipt = this.#evidence.receipt(verdict, { where, chars, bytes, key: this.#key });
+    return skipped === undefined ? receipt : { ...receipt, skipped };
+  }
+
+  #tell(verdict: Verdict, written: Written): void {
+    tellEnding(this.#evidence, this.#subscriber, verdict, this.#receipt(verdict, written));
+  }
+
+  #failure(cause: unknown): Verdict & { readonly error: SinkError } {
+    if (cause instanceof SinkError) return { outcome: 'failed', error: cause };
+    const { message, code } =
+      cause instanceof Error ? (cause as Error & { code?: string }) : { message: String(cause) };
+    const context = { path: this.#path, code };
+    return {
+      outcome: 'failed',
+      error: new SinkError(`${this.#path} could not be written: ${message}`, { context, cause }),
+    };
+  }
+}
+
+interface Written extends Partial<Extent> {
+  readonly where: string;
+  readonly skipped?: true;
+}
+
+function describe({ provider, model, finish, usage, timings }: Receipt): string {
+  const facts = [
+    [provider, model].filter((name) => name !== undefined).join(' '),
+    finish?.reason,
+    usage.outputTokens === undefined ? undefined : `${String(usage.outputTokens)} tokens`,
+    usage.cost?.total === undefined ? undefined : `${String(usage.cost.total)} ${usage.cost.currency ?? ''}`.trim(),
+    `${(timings.totalMs / 1000).toFixed(1)} s`,
+  ];
+  return `\n\n---\n${facts.filter((fact) => fact !== undefined && fact !== '').join(' · ')}\n`;
+}

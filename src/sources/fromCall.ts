@@ -1,0 +1,359 @@
+import { io } from '#io';
+import { asyncScheduler, Observable, type SchedulerLike, type Subscriber, Subscription } from 'rxjs';
+import { AbortError, ProtocolError } from '../errors.js';
+import { type Answer, checkDecodeOptions, type DecodeOptions } from '../internal/answer.js';
+import { connectDecoder } from '../internal/connectDecoder.js';
+import { Flow, leaveAs, runApart, type Scope, subscribeWithin, type Verb } from '../internal/flow.js';
+import { type Framing, type FramingLimits, framingOf, parseBody } from '../internal/parseBody.js';
+import { requireAtLeast, requireOneOf } from '../internal/require.js';
+import { scriptOf } from '../internal/script.js';
+import { mediaType } from '../internal/contentType.js';
+import type { Call, CallRequest } from '../protocol/call.js';
+import type { Billing, StreamEvent, WireEvent } from '../types.js';
+import { fromHTTP, type FromHTTPOptions } from './fromHTTP.js';
+import { requestJSON } from './requestJSON.js';
+
+/** How a call is made and left. @public */
+export interface FromCallOptions
+  extends
+    DecodeOptions,
+    FramingLimits,
+    Pick<
+      FromHTTPOptions,
+      | 'dispatcher'
+      | 'fetch'
+      | 'connectTimeoutMs'
+      | 'headersTimeoutMs'
+      | 'bodyTimeoutMs'
+      | 'maxErrorBodyBytes'
+      | 'redirect'
+      | 'maxRedirects'
+      | 'onResponse'
+    > {
+  /** Stops the call, cancels its work, and errors with an AbortError that carries what was received. */
+  readonly signal?: AbortSignal | undefined;
+  /**
+   * What unsubscribing means. `'cancel'`: stop; work that this call created is cancelled where the API can. `'leave'`: the
+   * reader goes, the work goes on.
+   * @defaultValue `'cancel'`
+   */
+  readonly onUnsubscribe?: 'cancel' | 'leave' | undefined;
+  /**
+   * How long the request that cancels may take; it is the one thing that outlives unsubscribing. An answer to the request
+   * that created the work is awaited as long, since only that tells what to cancel.
+   * @defaultValue 5,000 (chosen)
+   */
+  readonly cancelTimeoutMs?: number | undefined;
+  /** Hears when cancelling failed, so that work may be running on. @defaultValue a process warning */
+  readonly onCancelError?: ((error: unknown) => void) | undefined;
+  /** The clock. @defaultValue `asyncScheduler` */
+  readonly scheduler?: SchedulerLike | undefined;
+}
+
+/**
+ * Makes a provider's call and emits its answer as stream events, whatever the provider's way: one request, or work that is
+ * submitted first and streamed after. The parser is picked by the answer's content type.
+ *
+ * ```text
+ * subscribe   ^ request
+ * wire        ----a--b--c--d         d = the provider's sign of the end
+ * result      ----a--b--c--(f|)      f = finish
+ * ```
+ * Emits what `decode` emits. Completes when the answer is proven whole. Errors with HTTPError, ProviderError,
+ * InterruptedError, StreamTimeoutError, ProtocolError, ValidationError, LimitError or AbortError; all carry `received`.
+ * Unsubscribing stops: the socket is closed in the same turn and the provider's cancel endpoint is called, if it has one
+ * and this call created the work. Holds `maxReceivedChars` of text and one unfinished frame.
+ *
+ * @example
+ * ```ts
+ * fromCall(api.chat({ model, messages })).pipe(toTokens()).subscribe((token) => process.stdout.write(token));
+ * ```
+ * @param call - from a provider, such as `polargrid().chat(request)`; or a function that makes one for each subscription,
+ *   where it is known late
+ * @param options - see {@link FromCallOptions}
+ * @returns a cold observable: each subscription is one attempt
+ * @throws TypeError or RangeError for an option out of its range
+ * @public
+ */
+export function fromCall(
+  call: Call | (() => Call | Promise<Call>),
+  options: FromCallOptions = {},
+): Observable<StreamEvent> {
+  const { onUnsubscribe = 'cancel', cancelTimeoutMs = 5_000 } = options;
+  checkDecodeOptions(options);
+  requireOneOf('onUnsubscribe', onUnsubscribe, ['cancel', 'leave']);
+  requireAtLeast(0, { cancelTimeoutMs });
+  if (typeof call !== 'function') {
+    return new Observable<StreamEvent>((subscriber) => {
+      connect(call, options, subscriber);
+    });
+  }
+  return new Observable<StreamEvent>((subscriber) => {
+    const made = call();
+    if (!(made instanceof Promise)) {
+      connect(made, options, subscriber);
+      return;
+    }
+    made.then(
+      (late) => {
+        if (!subscriber.closed) connect(late, options, subscriber);
+      },
+      (error: unknown) => {
+        subscriber.error(error);
+      },
+    );
+  });
+}
+
+function connect(call: Call, options: FromCallOptions, subscriber: Subscriber<StreamEvent>): void {
+  const flow = new Flow({
+    provider: call.provider,
+    model: call.model,
+    call,
+    billing: (verb) => billingAfter(call, verb),
+  });
+  connectDecoder(subscriber, {
+    dialect: call.dialect,
+    flow,
+    options,
+    source: (scope, answer) =>
+      scriptOf(call) ??
+      new Observable<WireEvent>((frames) => new Asking(call, options, flow, scope, answer, frames).start()),
+    explain: (error) => addHint(error, call),
+  });
+}
+
+function billingAfter({ leaving }: Call, verb: Verb): Billing {
+  if (verb === 'drain') return 'ended';
+  return verb === 'stop' ? leaving.stop : leaving.disconnect;
+}
+
+function addHint(error: unknown, { hint }: Call): unknown {
+  if (hint === undefined || !(error instanceof ProtocolError) || error.context['contentType'] !== 'application/json') {
+    return error;
+  }
+  return new ProtocolError(`${error.message}; ${hint}`, { context: error.context, cause: error });
+}
+
+/** How long a stream that is opened before its request may take to open. */
+const HEADERS_WAIT_MS = 1_000;
+
+type Credentials = Readonly<Record<string, string>>;
+
+/** One attempt: credentials, the request that creates the work where there is one, the stream, and the cancellation. */
+class Asking {
+  readonly #call: Call;
+  readonly #options: FromCallOptions;
+  readonly #flow: Flow;
+  readonly #scope: Scope;
+  readonly #answer: Answer;
+  readonly #frames: Subscriber<WireEvent>;
+  readonly #requests = new Subscription();
+  /** Work that this attempt created: the only work that it may cancel. */
+  #created: string | undefined;
+  #submitting: Subscription | undefined;
+  #credentials: Credentials = {};
+
+  constructor(
+    call: Call,
+    options: FromCallOptions,
+    flow: Flow,
+    scope: Scope,
+    answer: Answer,
+    frames: Subscriber<WireEvent>,
+  ) {
+    this.#call = call;
+    this.#options = options;
+    this.#flow = flow;
+    this.#scope = scope;
+    this.#answer = answer;
+    this.#frames = frames;
+  }
+
+  start(): Subscription {
+    const { signal } = this.#options;
+    const teardown = new Subscription(() => {
+      this.#leave();
+    });
+    const onAbort = (): void => {
+      leaveAs('stop', 'signal', () => {
+        this.#flow.leave();
+        this.#frames.error(new AbortError('The call was stopped by its signal', { cause: signal?.reason }));
+      });
+    };
+    if (signal?.aborted === true) {
+      onAbort();
+      return teardown;
+    }
+    signal?.addEventListener('abort', onAbort, { once: true });
+    teardown.add(() => {
+      signal?.removeEventListener('abort', onAbort);
+    });
+
+    const credentials = this.#call.authorize();
+    if (!(credentials instanceof Promise)) this.#begin(credentials);
+    else {
+      credentials.then(
+        (late) => {
+          if (!this.#frames.closed) this.#begin(late);
+        },
+        (error: unknown) => {
+          this.#frames.error(error);
+        },
+      );
+    }
+    return teardown;
+  }
+
+  #begin(credentials: Credentials): void {
+    this.#credentials = credentials;
+    const { submit, workId, stream } = this.#call;
+    if (submit === undefined) this.#stream(stream(workId ?? ''));
+    else if (workId === undefined) this.#submit(submit);
+    else this.#streamThenSubmit(stream(workId), submit);
+  }
+
+  /** The stream is opened first, so that nothing of the new work is missed. */
+  #streamThenSubmit(stream: CallRequest, submit: CallRequest): void {
+    const { scheduler = asyncScheduler } = this.#options;
+    const waiting = new Subscription();
+    const open = (): void => {
+      if (waiting.closed) return;
+      waiting.unsubscribe();
+      this.#submit(submit);
+    };
+    this.#requests.add(waiting);
+    // Some servers hold back the headers until there is a first event, which only the request will bring.
+    waiting.add(scheduler.schedule(open, HEADERS_WAIT_MS));
+    this.#stream(stream, open);
+  }
+
+  #submit(request: CallRequest): void {
+    const { workId, readWorkId, stream } = this.#call;
+    let answered: unknown;
+    const submitting = new Subscription();
+    this.#submitting = submitting;
+    this.#within(() => {
+      submitting.add(
+        requestJSON(request.url, this.#http(request)).subscribe({
+          next: (answer) => {
+            answered = answer;
+          },
+          error: (error: unknown) => {
+            this.#submitting = undefined;
+            this.#frames.error(error);
+          },
+          complete: () => {
+            this.#submitting = undefined;
+            try {
+              this.#created = workId ?? readWorkId?.(answered);
+            } catch (error) {
+              this.#frames.error(error);
+              return;
+            }
+            if (this.#frames.closed) {
+              this.#cancel();
+              return;
+            }
+            this.#flow.position.workId = this.#created;
+            this.#flow.deliver(() => {
+              this.#answer.submitted(answered);
+            });
+            if (workId === undefined) this.#stream(stream(this.#created ?? ''));
+          },
+        }),
+      );
+    });
+  }
+
+  #stream(request: CallRequest, onOpen?: () => void): void {
+    let framing: Framing = this.#call.dialect.framing;
+    const body = fromHTTP(request.url, {
+      ...this.#http(request),
+      accept: request.accept,
+      onResponse: (response) => {
+        framing = framingOf(mediaType(response.headers['content-type']), framing);
+        this.#options.onResponse?.(response);
+        onOpen?.();
+      },
+    });
+    this.#within(() => {
+      this.#requests.add(body.pipe(parseBody(() => framing, this.#options)).subscribe(this.#frames));
+    });
+  }
+
+  /** Subscribes in the answer's name, also where a promise came before. */
+  #within(run: () => void): void {
+    subscribeWithin(this.#scope, run);
+  }
+
+  #http(request: CallRequest): FromHTTPOptions {
+    const { signal: _, onResponse: __, ...options } = this.#options;
+    const content = request.body === undefined ? undefined : { 'content-type': 'application/json' };
+    return {
+      ...options,
+      method: request.method,
+      body: request.body,
+      headers: { ...content, ...this.#credentials, ...request.headers },
+    };
+  }
+
+  #leave(): void {
+    const { onUnsubscribe = 'cancel', cancelTimeoutMs = 5_000, scheduler = asyncScheduler } = this.#options;
+    const left = this.#flow.left;
+    if (left?.verb === 'stop' && onUnsubscribe === 'leave') this.#flow.left = { ...left, verb: 'detach' };
+    const isStopped = this.#flow.left?.verb === 'stop';
+    const submitting = this.#submitting;
+    const mayHaveBegun = [...this.#flow.inner].some((request) => request.sent);
+    this.#requests.unsubscribe();
+    if (submitting !== undefined) {
+      // Only the answer tells what to cancel: it is awaited, for a while. What was not sent yet is never sent.
+      if (isStopped && this.#call.cancel !== undefined && mayHaveBegun) {
+        submitting.add(
+          scheduler.schedule(() => {
+            submitting.unsubscribe();
+            this.#onCancelError(new Error('the request that created the work was not answered in time'));
+          }, cancelTimeoutMs),
+        );
+      } else submitting.unsubscribe();
+    } else if (isStopped) this.#cancel();
+  }
+
+  #cancel(): void {
+    const { cancel } = this.#call;
+    const workId = this.#created;
+    if (cancel === undefined || workId === undefined) return;
+    const { cancelTimeoutMs = 5_000, scheduler = asyncScheduler } = this.#options;
+    const request = cancel(workId);
+    runApart(() => {
+      const cancelling = new Subscription();
+      cancelling.add(
+        scheduler.schedule(() => {
+          cancelling.unsubscribe();
+          this.#onCancelError(new Error(`no answer within ${String(cancelTimeoutMs)} ms`));
+        }, cancelTimeoutMs),
+      );
+      cancelling.add(
+        requestJSON(request.url, this.#http(request)).subscribe({
+          error: (error: unknown) => {
+            cancelling.unsubscribe();
+            this.#onCancelError(error);
+          },
+          complete: () => {
+            cancelling.unsubscribe();
+          },
+        }),
+      );
+    });
+  }
+
+  #onCancelError(error: unknown): void {
+    const { onCancelError } = this.#options;
+    if (onCancelError !== undefined) {
+      onCancelError(error);
+      return;
+    }
+    const why = error instanceof Error ? error.message : String(error);
+    io.warn(`Work at ${this.#call.provider} could not be cancelled and may run on: ${why}`);
+  }
+}

@@ -1,0 +1,502 @@
+import { io } from '#io';
+import { asyncScheduler, Observable, type SchedulerLike, type Subscriber, type Subscription } from 'rxjs';
+import {
+  AbortError,
+  HTTPError,
+  InterruptedError,
+  type MillraceError,
+  ProtocolError,
+  StreamTimeoutError,
+} from '../errors.js';
+import { isAcceptable, mediaType } from '../internal/contentType.js';
+import { fetchTransport } from '../internal/fetchTransport.js';
+import { Flow, leaveAs, register } from '../internal/flow.js';
+import { httpError, readRequestId } from '../internal/httpError.js';
+import type { FetchLike, ResponseHead, Transport, TransportControl, TransportFailure } from '../internal/io.js';
+import { decideRedirect } from '../internal/redirect.js';
+import { redactSecrets } from '../internal/redactSecrets.js';
+import { redactURL } from '../internal/redactURL.js';
+import { requireAtLeast, requireOneOf } from '../internal/require.js';
+
+/** What `fromHTTP` sends and how long it waits. @public */
+export interface FromHTTPOptions {
+  /** @defaultValue `'GET'` */
+  readonly method?: string | undefined;
+  /** Sent as they are; they never follow a redirect to another origin. A line end in one is a TypeError. */
+  readonly headers?: Readonly<Record<string, string>> | Headers | undefined;
+  /** Sent once. JSON is sent as text: `JSON.stringify(value)` and a `content-type` header. */
+  readonly body?: string | Uint8Array | undefined;
+  /**
+   * Media types to ask for. The answer may have any type but a page's, and `application/json` only when named here.
+   * @defaultValue `['text/event-stream', 'application/x-ndjson']`
+   */
+  readonly accept?: readonly string[] | undefined;
+  /** Stops the request: the result errors with an AbortError. Unsubscribing stops it without a word. */
+  readonly signal?: AbortSignal | undefined;
+  /** Node: an undici Dispatcher (agent, proxy, mock). @defaultValue one agent of the library's own, which obeys `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` */
+  readonly dispatcher?: object | undefined;
+  /** Used instead of the platform's transport. Redirects are then its own affair, as in a browser. */
+  readonly fetch?: FetchLike | undefined;
+  /**
+   * `'follow'`: by the rules of {@link https://www.rfc-editor.org/rfc/rfc9110#name-redirection-3xx | RFC 9110, 15.4}, but no
+   * header of the caller's goes to another origin, no body either, and a POST never becomes a GET but by 303.
+   * @defaultValue `'follow'`; where redirects cannot be seen (browsers, `fetch`): `'error'` with a body or a header of the caller's
+   */
+  readonly redirect?: 'follow' | 'error' | undefined;
+  /** @defaultValue 5 */
+  readonly maxRedirects?: number | undefined;
+  /** Limit for the connection to be made. Node only, and only with the library's own dispatcher. @defaultValue 10,000 (undici's) */
+  readonly connectTimeoutMs?: number | undefined;
+  /** Limit from the request to the answer's headers; 0 for none. Node only. @defaultValue 300,000 (undici's) */
+  readonly headersTimeoutMs?: number | undefined;
+  /** Limit of silence inside the body; 0 for none. Slow local models may need more. Node only. @defaultValue 300,000 (undici's) */
+  readonly bodyTimeoutMs?: number | undefined;
+  /** Bytes of an error's body that are read. @defaultValue 65,536 (chosen) */
+  readonly maxErrorBodyBytes?: number | undefined;
+  /** Observes the answer's head, once, before the first chunk. */
+  readonly onResponse?: ((response: HTTPResponse) => void) | undefined;
+  /** The clock. @defaultValue `asyncScheduler` */
+  readonly scheduler?: SchedulerLike | undefined;
+}
+
+/** The head of a successful answer. @public */
+export interface HTTPResponse {
+  readonly status: number;
+  /** In lower case; several of one name are joined by a comma. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** Where the answer came from, after redirects. */
+  readonly url: string;
+}
+
+/** After a proven end the body is read on for this long or this much, so that the connection can be used again. */
+const DRAIN_MS = 100;
+const DRAIN_BYTES = 65_536;
+/** A server that sends an error's status and then no body gets this long. */
+const ERROR_BODY_MS = 5_000;
+/** Characters of a refused answer that the error shows. */
+const SHOWN_CHARS = 200;
+
+/**
+ * Makes one HTTP request and emits the body's bytes as they arrive, decoded from gzip, deflate, br (and zstd where Node has
+ * it).
+ *
+ * ```text
+ * subscribe   ^ request
+ * network     ----h--b--b-b---|
+ * result      -------b--b-b---|      h = headers, b = Uint8Array
+ * ```
+ * Emits each chunk as the network delivered it. Completes when the body ends; whether an answer was whole is `decode`'s to
+ * say. Errors with HTTPError (any status but 2xx), ProtocolError (wrong content type, broken HTTP, broken or unknown coding),
+ * InterruptedError (no connection, or cut; also inside the coding), StreamTimeoutError, AbortError.
+ * Unsubscribing destroys the socket in the same turn, and sends nothing if there was none yet. Holds nothing: a slow sink
+ * pauses the socket.
+ *
+ * @example
+ * ```ts
+ * fromHTTP(url, { method: 'POST', headers, body }).pipe(parseSSE()).subscribe(log);
+ * ```
+ * @param url - http or https; credentials belong in a header
+ * @param options - see {@link FromHTTPOptions}
+ * @returns a cold observable: each subscription is one request, never sent twice
+ * @throws TypeError for a URL, header or option that cannot be used; RangeError for a limit below its range
+ * @public
+ */
+export function fromHTTP(url: string | URL, options: FromHTTPOptions = {}): Observable<Uint8Array> {
+  const request = prepare(url, options);
+  return new Observable<Uint8Array>((subscriber) => {
+    new Exchange(request, subscriber).start();
+  });
+}
+
+interface PreparedRequest {
+  readonly url: URL;
+  readonly method: string;
+  /** The caller's own. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly accept: readonly string[];
+  readonly body: string | Uint8Array | undefined;
+  readonly transport: Transport;
+  readonly acceptEncoding: string | undefined;
+  readonly redirect: 'follow' | 'error';
+  readonly maxRedirects: number;
+  readonly connectTimeoutMs: number;
+  readonly headersTimeoutMs: number;
+  readonly bodyTimeoutMs: number;
+  readonly maxErrorBodyBytes: number;
+  readonly dispatcher: object | undefined;
+  readonly signal: AbortSignal | undefined;
+  readonly onResponse: ((response: HTTPResponse) => void) | undefined;
+  readonly scheduler: SchedulerLike;
+}
+
+function prepare(url: string | URL, options: FromHTTPOptions): PreparedRequest {
+  const { method = 'GET', body, maxRedirects = 5, scheduler = asyncScheduler } = options;
+  const { connectTimeoutMs = 10_000, headersTimeoutMs = 300_000, bodyTimeoutMs = 300_000 } = options;
+  const { maxErrorBodyBytes = 65_536 } = options;
+  requireAtLeast(0, { maxRedirects, headersTimeoutMs, bodyTimeoutMs, maxErrorBodyBytes });
+  requireAtLeast(1, { connectTimeoutMs });
+  if (body !== undefined && typeof body !== 'string' && !(body instanceof Uint8Array)) {
+    throw new TypeError('body must be a string or a Uint8Array; send JSON as JSON.stringify(value)');
+  }
+  const headers = readHeaders(options.headers);
+  const accept = options.accept ?? headers['accept']?.split(',') ?? ['text/event-stream', 'application/x-ndjson'];
+  const seesRedirects = options.fetch === undefined && io.seesRedirects;
+  const mayLeak = body !== undefined || Object.keys(headers).length > 0;
+  const { redirect = seesRedirects || !mayLeak ? 'follow' : 'error' } = options;
+  requireOneOf('redirect', redirect, ['follow', 'error']);
+  return {
+    url: readURL(url),
+    method: method.toUpperCase(),
+    headers,
+    accept,
+    body,
+    transport: options.fetch === undefined ? io.transport : fetchTransport(options.fetch),
+    acceptEncoding: options.fetch === undefined ? io.acceptEncoding : undefined,
+    redirect,
+    maxRedirects,
+    connectTimeoutMs,
+    headersTimeoutMs,
+    bodyTimeoutMs,
+    maxErrorBodyBytes,
+    dispatcher: options.dispatcher,
+    signal: options.signal,
+    onResponse: options.onResponse,
+    scheduler,
+  };
+}
+
+function readURL(input: string | URL): URL {
+  let url: URL;
+  try {
+    url = new URL(input);
+  } catch {
+    throw new TypeError('url is not an absolute URL'); // not quoted: it may hold a key
+  }
+  if (url.protocol !== 'http:' && url.protocol !== 'https:') {
+    throw new TypeError(`url must be http or https, got ${url.protocol}`);
+  }
+  if (url.username !== '' || url.password !== '') {
+    throw new TypeError('url must not hold credentials; send them in an authorization header');
+  }
+  url.hash = '';
+  return url;
+}
+
+function readHeaders(input: FromHTTPOptions['headers']): Record<string, string> {
+  const entries = input instanceof Headers ? input.entries() : Object.entries(input ?? {});
+  const headers: Record<string, string> = {};
+  for (const [name, value] of entries) {
+    if (!/^[!#$%&'*+\-.^_`|~\w]+$/.test(name))
+      throw new TypeError(`Not a header name: ${JSON.stringify(name.slice(0, 40))}`);
+    // The value is not quoted: it may be a key. Line ends would smuggle in headers (GHSA-3cvr-822r-rqcc).
+    if (typeof value !== 'string' || /[^\t\x20-\x7e\x80-\xff]/.test(value)) {
+      throw new TypeError(`The value of header ${name} must be text of visible Latin-1 characters without line ends`);
+    }
+    headers[name.toLowerCase()] = value.trim();
+  }
+  return headers;
+}
+
+/** One subscription: a request, its redirects, its answer. */
+class Exchange {
+  readonly #request: PreparedRequest;
+  readonly #subscriber: Subscriber<Uint8Array>;
+  readonly #flow = new Flow();
+  #control: TransportControl | undefined;
+  #phase: 'asking' | 'reading error' | 'streaming' | 'draining' | 'over' = 'asking';
+  #followed = 0;
+  #timer: Subscription | undefined;
+  #drained = 0;
+
+  constructor(request: PreparedRequest, subscriber: Subscriber<Uint8Array>) {
+    this.#request = request;
+    this.#subscriber = subscriber;
+  }
+
+  start(): void {
+    const { signal, url, method, body, headers } = this.#request;
+    const flow = this.#flow;
+    flow.onPressure = (paused): void => {
+      if (this.#phase === 'draining') return;
+      if (paused) this.#control?.pause();
+      else this.#control?.resume();
+    };
+    const onAbort = (): void => {
+      leaveAs('stop', 'signal', () => flow.leave());
+      this.#fail(new AbortError('The request was stopped by its signal', { cause: signal?.reason }));
+    };
+    // Before anything starts: it may be over before `start` returns.
+    this.#subscriber.add(() => {
+      signal?.removeEventListener('abort', onAbort);
+      this.#leave();
+    });
+    register(flow);
+    if (signal?.aborted === true) {
+      onAbort();
+      return;
+    }
+    signal?.addEventListener('abort', onAbort, { once: true });
+    this.#send(url, method, body, headers);
+  }
+
+  #send(
+    url: URL,
+    method: string,
+    body: string | Uint8Array | undefined,
+    headers: Readonly<Record<string, string>>,
+  ): void {
+    const request = this.#request;
+    const sent: Record<string, string> = { accept: request.accept.map((type) => type.trim()).join(', '), ...headers };
+    if (request.acceptEncoding !== undefined) sent['accept-encoding'] ??= request.acceptEncoding;
+    let isCurrent = true;
+    let pausedEarly = this.#flow.paused;
+    const control = request.transport(
+      {
+        url,
+        method,
+        headers: sent,
+        body,
+        connectTimeoutMs: request.connectTimeoutMs,
+        headersTimeoutMs: request.headersTimeoutMs,
+        bodyTimeoutMs: request.bodyTimeoutMs,
+        dispatcher: request.dispatcher,
+        redirect: request.redirect,
+      },
+      {
+        onSent: () => {
+          this.#flow.sent = true;
+        },
+        onHead: (head) => {
+          if (!isCurrent) return;
+          const next = decideRedirect(head.status, head.headers['location'], {
+            url,
+            method,
+            hasBody: body !== undefined,
+            followed: this.#followed,
+            maxRedirects: request.maxRedirects,
+            redirect: request.redirect,
+          });
+          if (next.kind === 'none') {
+            this.#onHead(head, headers);
+            return;
+          }
+          isCurrent = false;
+          this.#control?.abort();
+          if (next.kind === 'refuse') {
+            const where = redactURL(url);
+            this.#fail(
+              new HTTPError(
+                `HTTP ${String(head.status)} from ${where}: the redirect was not followed, since ${next.because}`,
+                {
+                  status: head.status,
+                  requestId: readRequestId(head.headers),
+                  context: { url: where, status: head.status },
+                },
+              ),
+            );
+            return;
+          }
+          this.#followed += 1;
+          this.#send(next.url, next.method, next.keepBody ? body : undefined, next.keepHeaders ? headers : {});
+        },
+        onData: (chunk) => {
+          if (isCurrent) this.#onData(chunk);
+        },
+        onEnd: (intact) => {
+          if (isCurrent) this.#onEnd(intact);
+        },
+        onFailure: (kind, cause) => {
+          if (isCurrent) this.#onFailure(kind, cause, url);
+        },
+      },
+    );
+    // A redirect, an error or an unsubscribe may have come before the transport returned.
+    if (!isCurrent || this.#phase === 'over') {
+      control.abort();
+      return;
+    }
+    this.#control = control;
+    pausedEarly ||= this.#flow.paused;
+    if (pausedEarly) control.pause();
+  }
+
+  #onHead(head: ResponseHead, sentHeaders: Readonly<Record<string, string>>): void {
+    const { accept, onResponse, maxErrorBodyBytes, scheduler } = this.#request;
+    this.#flow.onHeaders(readRequestId(head.headers));
+    if (head.status < 200 || head.status > 299) {
+      this.#collect(maxErrorBodyBytes, (text) => httpError(head, text, sentHeaders, scheduler.now()));
+      return;
+    }
+    const type = mediaType(head.headers['content-type']);
+    if (!isAcceptable(type, accept)) {
+      const where = redactURL(head.url);
+      this.#collect(SHOWN_CHARS * 4, (text) => {
+        const start = redactSecrets(text, sentHeaders).slice(0, SHOWN_CHARS).trim();
+        return new ProtocolError(
+          `${where} answered ${type} where a stream was asked for (name the type in \`accept\` if it is wanted); it begins: ${start}`,
+          { context: { url: where, contentType: type } },
+        );
+      });
+      return;
+    }
+    this.#phase = 'streaming';
+    onResponse?.({ status: head.status, headers: head.headers, url: head.url });
+  }
+
+  /** Reads the start of a body that is not the stream, then fails with what it says. */
+  #collect(maxBytes: number, toError: (text: string) => MillraceError): void {
+    this.#phase = 'reading error';
+    const chunks: Uint8Array[] = [];
+    let bytes = 0;
+    const finish = (): void => {
+      const whole = new Uint8Array(bytes);
+      let at = 0;
+      for (const chunk of chunks) {
+        whole.set(chunk, at);
+        at += chunk.length;
+      }
+      this.#fail(toError(new TextDecoder().decode(whole.subarray(0, maxBytes))));
+    };
+    this.#collecting = {
+      add: (chunk) => {
+        chunks.push(chunk);
+        bytes += chunk.length;
+        if (bytes >= maxBytes) finish();
+      },
+      finish,
+    };
+    this.#timer = this.#request.scheduler.schedule(finish, ERROR_BODY_MS);
+  }
+  #collecting: { readonly add: (chunk: Uint8Array) => void; readonly finish: () => void } | undefined;
+
+  #onData(chunk: Uint8Array): void {
+    if (this.#phase === 'streaming') {
+      this.#flow.onBytes();
+      this.#flow.deliver(() => {
+        this.#subscriber.next(chunk);
+      });
+    } else if (this.#phase === 'reading error') {
+      this.#collecting?.add(chunk);
+    } else if (this.#phase === 'draining') {
+      this.#drained += chunk.length;
+      if (this.#drained > DRAIN_BYTES) this.#close();
+    }
+  }
+
+  #onEnd(intact: boolean): void {
+    if (this.#phase === 'reading error') {
+      this.#collecting?.finish();
+      return;
+    }
+    const wasStreaming = this.#phase === 'streaming';
+    this.#close();
+    if (!wasStreaming) return;
+    // Without a decoder the framing is all the proof there can be.
+    this.#flow.proven = intact;
+    this.#flow.end('complete');
+    this.#flow.deliver(() => {
+      this.#subscriber.complete();
+    });
+  }
+
+  #onFailure(kind: TransportFailure, cause: unknown, url: URL): void {
+    if (this.#phase === 'reading error') {
+      this.#collecting?.finish();
+      return;
+    }
+    if (this.#phase === 'draining') {
+      this.#close();
+      return;
+    }
+    this.#fail(transportError(kind, cause, url, this.#phase === 'asking', this.#request));
+  }
+
+  #fail(error: MillraceError): void {
+    this.#close();
+    this.#flow.end('error');
+    this.#flow.deliver(() => {
+      this.#subscriber.error(error);
+    });
+  }
+
+  /** The subscriber is gone, by itself or because it was told the end. */
+  #leave(): void {
+    if (this.#phase === 'over') return;
+    const { verb } = this.#flow.leave();
+    if (verb !== 'drain' || this.#phase !== 'streaming') {
+      this.#close();
+      return;
+    }
+    this.#phase = 'draining';
+    this.#timer = this.#request.scheduler.schedule(() => {
+      this.#close();
+    }, DRAIN_MS);
+    this.#control?.resume();
+  }
+
+  #close(): void {
+    this.#phase = 'over';
+    this.#timer?.unsubscribe();
+    this.#control?.abort();
+  }
+}
+
+function transportError(
+  kind: TransportFailure,
+  cause: unknown,
+  url: URL,
+  beforeHeaders: boolean,
+  request: PreparedRequest,
+): MillraceError {
+  const where = redactURL(url);
+  const code = codeOf(cause);
+  const context = { url: where, code };
+  switch (kind) {
+    case 'headers-timeout':
+      return new StreamTimeoutError(
+        'headers',
+        `No headers from ${where} for ${String(request.headersTimeoutMs)} ms; headersTimeoutMs raises the limit, 0 lifts it`,
+        { context, cause },
+      );
+    case 'body-timeout':
+      return new StreamTimeoutError(
+        'wireIdle',
+        `No byte from ${where} for ${String(request.bodyTimeoutMs)} ms; bodyTimeoutMs raises the limit, 0 lifts it`,
+        { context, cause },
+      );
+    case 'protocol':
+      return new ProtocolError(`${where} sent a broken answer: ${reason(cause)}`, { context, cause });
+    case 'invalid':
+      return new ProtocolError(`The request to ${where} cannot be sent: ${reason(cause)}`, { context, cause });
+    case 'lost': {
+      const during = beforeHeaders ? (isConnectFailure(code) ? 'connect' : 'headers') : 'body';
+      const message = {
+        connect: `Could not connect to ${where}: ${reason(cause)}`,
+        headers: `The connection to ${where} was lost before an answer: ${reason(cause)}`,
+        body: `The stream from ${where} was cut: ${reason(cause)}`,
+      }[during];
+      return new InterruptedError(message, { during, context, cause });
+    }
+  }
+}
+
+const CONNECT_FAILURES =
+  /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|EADDRNOTAVAIL|ETIMEDOUT|UND_ERR_CONNECT_TIMEOUT|ERR_SSL_.*|ERR_TLS_.*|.*CERT.*|UNABLE_TO_.*)$/;
+
+function isConnectFailure(code: string | undefined): boolean {
+  return code !== undefined && CONNECT_FAILURES.test(code);
+}
+
+/** The code of an error or of the first of its causes that has one: `fetch` and happy-eyeballs wrap theirs. */
+function codeOf(error: unknown, depth = 0): string | undefined {
+  if (typeof error !== 'object' || error === null || depth > 4) return undefined;
+  const { code, cause, errors } = error as { code?: unknown; cause?: unknown; errors?: unknown };
+  if (typeof code === 'string') return code;
+  return codeOf(cause, depth + 1) ?? (Array.isArray(errors) ? codeOf(errors[0], depth + 1) : undefined);
+}
+
+function reason(cause: unknown): string {
+  const code = codeOf(cause);
+  const message = cause instanceof Error ? cause.message : String(cause);
+  return code === undefined || message.includes(code) ? message : `${message} (${code})`;
+}

@@ -1,0 +1,47 @@
+import { defaultIfEmpty, map, type Observable, reduce } from 'rxjs';
+import { LimitError, ProtocolError } from '../errors.js';
+import { fromHTTP, type FromHTTPOptions } from './fromHTTP.js';
+import { redactURL } from '../internal/redactURL.js';
+
+/** Bytes of a JSON answer to a request that creates or cancels work; they are a few hundred. */
+const MAX_BYTES = 16 * 1024 * 1024;
+
+/** Makes a request that is answered by one JSON document; `undefined` for an empty body. */
+export function requestJSON(url: string, options: FromHTTPOptions): Observable<unknown> {
+  return fromHTTP(url, { ...options, accept: ['application/json', 'application/problem+json', '*/*'] }).pipe(
+    reduce<Uint8Array, { chunks: Uint8Array[]; bytes: number }>(
+      (body, chunk) => {
+        body.bytes += chunk.length;
+        if (body.bytes > MAX_BYTES) {
+          throw new LimitError(
+            'maxBytes',
+            MAX_BYTES,
+            `${redactURL(url)} answered more than ${String(MAX_BYTES)} bytes of JSON`,
+          );
+        }
+        body.chunks.push(chunk);
+        return body;
+      },
+      { chunks: [], bytes: 0 },
+    ),
+    defaultIfEmpty({ chunks: [], bytes: 0 }),
+    map(({ chunks }) => {
+      const text = decodeChunks(chunks);
+      if (text.trim() === '') return undefined;
+      try {
+        return JSON.parse(text) as unknown;
+      } catch (error) {
+        throw new ProtocolError(`${redactURL(url)} answered ${String(text.length)} characters that are not JSON`, {
+          context: { url: redactURL(url) },
+          cause: error instanceof SyntaxError ? undefined : error,
+        });
+      }
+    }),
+  );
+}
+
+/** The text of a body that came in pieces. */
+export function decodeChunks(chunks: readonly Uint8Array[]): string {
+  const decoder = new TextDecoder();
+  return chunks.map((chunk) => decoder.decode(chunk, { stream: true })).join('') + decoder.decode();
+}
