@@ -27,6 +27,11 @@ export interface ChatDialectOptions {
    * @defaultValue 67,108,864 (chosen: as many as the bytes of the longest line)
    */
   readonly maxToolCallChars?: number | undefined;
+  /**
+   * How many answers were asked for (`n`): with fewer the stream is not whole. The adapters set it from the request. At least 1.
+   * @defaultValue 1
+   */
+  readonly choices?: number | undefined;
 }
 
 /**
@@ -44,7 +49,7 @@ export interface ChatDialectOptions {
  * - *Tool calls* go by `index`, else by `id`, else to the last one. Their pieces are previews; the `tool-call` comes at the
  *   choice's finish, and only with arguments that are valid JSON. Others are a ProtocolError, or the warning
  *   `tool-call-incomplete` where the finish reason says that the answer was cut.
- * - *End*: proven once every choice seen has a finish reason; usage and `[DONE]` are awaited after it, and a cut there is
+ * - *End*: proven once every choice asked for or seen has a finish reason; usage and `[DONE]` are awaited after it, and a cut there is
  *   complete with the warning `end-marker-missing`. `[DONE]` alone is complete with finish `unknown` and the warning
  *   `finish-reason-missing`; `[DONE]` after an error proves nothing.
  * - *Failures*: `error` in a frame, an event or a field named `error`; the finish reasons `error`, `network_error` and
@@ -65,15 +70,16 @@ export interface ChatDialectOptions {
  */
 export function chatDialect(options: ChatDialectOptions = {}): Dialect {
   const { name = 'chat', retryable = isRetryableChatError, inlineThinking = false, currency } = options;
-  const { maxToolCallChars = 67_108_864 } = options;
+  const { maxToolCallChars = 67_108_864, choices = 1 } = options;
   requireAtLeast(0, { maxToolCallChars });
+  requireAtLeast(1, { choices });
   return dialect<ChatChunk, ChatReader>({
     name,
     frame: chatChunk,
     marker: '[DONE]',
     markerAlone: 'doubtful',
     retryable,
-    start: () => new ChatReader({ inlineThinking, currency, maxToolCallChars }),
+    start: () => new ChatReader({ inlineThinking, currency, maxToolCallChars, choices }),
     // The reader reports failures, after what stands beside them; a frame that is malformed besides never reaches it.
     error: (frame, event) => {
       const report = readFailure(frame, event);

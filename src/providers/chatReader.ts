@@ -33,6 +33,8 @@ export interface ChatReaderOptions {
   readonly inlineThinking: boolean;
   readonly maxToolCallChars: number;
   readonly currency: string | undefined;
+  /** How many answers were asked for. */
+  readonly choices: number;
 }
 
 /** One stream of the chat family. */
@@ -117,10 +119,10 @@ export class ChatReader {
     return read.extras;
   }
 
-  /** Every choice seen has ended: the answer is whole, until another begins. */
+  /** Every choice asked for and every one seen has ended: the answer is whole, until another begins. */
   #prove(stream: DialectStream<unknown>, isFinishing: boolean): void {
     const finishes = [...this.#choices.values()].map(({ finish }) => finish);
-    if (!finishes.every((finish) => finish !== undefined)) {
+    if (finishes.length < this.#options.choices || !finishes.every((finish) => finish !== undefined)) {
       stream.reopen();
       return;
     }

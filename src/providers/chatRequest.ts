@@ -35,6 +35,8 @@ export interface ChatRequest {
   readonly model: string;
   readonly messages: readonly ChatMessage[];
   readonly max_tokens?: number | null | undefined;
+  /** How many answers to give; all but the first are marked `alternative`. */
+  readonly n?: number | null | undefined;
   readonly temperature?: number | null | undefined;
   readonly top_p?: number | null | undefined;
   readonly stop?: string | readonly string[] | null | undefined;
@@ -84,6 +86,7 @@ export const chatRequest: StandardSchema<ChatRequest> = z.looseObject(
     model: Name,
     messages: z.array(Message, 'must be a list of messages').check(z.minLength(1, 'must not be empty')),
     max_tokens: Amount,
+    n: z.nullish(z.int('must be a whole number').check(z.gte(1, 'must be at least 1'))),
     temperature: Amount,
     top_p: Amount,
     stop: z.nullish(z.union([Text, z.array(Text)], 'must be a string or a list of strings')),

@@ -64,12 +64,13 @@ export interface Infron {
 export function infron(options: InfronOptions = {}): Infron {
   const { apiKey, baseURL = 'https://llm.onerouter.pro/v1', headers, currency, retryable } = options;
   const url = joinURL(baseURL, '/chat/completions');
-  const dialect = chatDialect({ name: 'infron', currency, retryable });
+  const dialectOf = (choices: number): Dialect => chatDialect({ name: 'infron', currency, retryable, choices });
+  const dialect = dialectOf(1);
 
   return {
     chat: withDialect((request: InfronChatRequest): Call => {
       const asked = checkRequest(chatRequest, request, 'the request of infron.chat');
-      const { model } = asked;
+      const { model, n } = asked;
       const stream: CallRequest = {
         method: 'POST',
         url,
@@ -79,7 +80,14 @@ export function infron(options: InfronOptions = {}): Infron {
       };
       const leaving = { ...leavingOf(options.upstream ?? upstreamOf(asked)), ...options.leaving };
       const authorize = bearer(apiKey, 'INFRON_API_KEY', 'infron');
-      return { provider: 'infron', model, dialect, authorize, stream: () => stream, leaving };
+      return {
+        provider: 'infron',
+        model,
+        dialect: n === undefined || n === null || n === 1 ? dialect : dialectOf(n),
+        authorize,
+        stream: () => stream,
+        leaving,
+      };
     }, dialect),
   };
 }

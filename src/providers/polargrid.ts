@@ -105,7 +105,9 @@ export function polargrid(options: PolargridOptions = {}): Polargrid {
   const { apiKey, headers, inlineThinking = true, retryable } = options;
   const baseURL = baseURLOf(options);
   const leaving: LeavingPolicy = { stop: 'unknown', disconnect: 'unknown', ...options.leaving };
-  const dialect = chatDialect({ name: 'polargrid', inlineThinking, retryable });
+  const dialectOf = (choices: number): Dialect =>
+    chatDialect({ name: 'polargrid', inlineThinking, retryable, choices });
+  const dialect = dialectOf(1);
 
   const make = (path: string, model: string, request: Readonly<Record<string, unknown>>): Call => {
     const stream: CallRequest = {
@@ -116,7 +118,15 @@ export function polargrid(options: PolargridOptions = {}): Polargrid {
       accept: ['text/event-stream'],
     };
     const authorize = bearer(apiKey, 'POLARGRID_API_KEY', 'polargrid');
-    return { provider: 'polargrid', model, dialect, authorize, stream: () => stream, leaving };
+    const n = typeof request['n'] === 'number' ? request['n'] : 1;
+    return {
+      provider: 'polargrid',
+      model,
+      dialect: n === 1 ? dialect : dialectOf(n),
+      authorize,
+      stream: () => stream,
+      leaving,
+    };
   };
 
   return {

@@ -150,3 +150,18 @@ describe('the dialect of infron', () => {
     expect(decodeAll(dialect, frame({ choices: [{ delta: { content: '<think>a' } }] })).text).toBe('<think>a');
   });
 });
+
+it('awaits as many answers as were asked for, even where the first is over before the second begins', () => {
+  const { dialect } = infron({ apiKey: 'key-of-the-tests' }).chat({
+    model: 'm',
+    n: 2,
+    messages: [{ role: 'user', content: 'Hello' }],
+  });
+  const answer = (index: number): string[] => [
+    `data: {"choices":[{"index":${String(index)},"delta":{"content":"a${String(index)}"}}]}\n\n`,
+    `data: {"choices":[{"index":${String(index)},"delta":{},"finish_reason":"stop"}]}\n\n`,
+  ];
+  expect(decodeAll(dialect, answer(0).join('')).outcome).toBe('interrupted');
+  expect(decodeAll(dialect, [...answer(0), ...answer(1)].join(''))).toMatchObject({ outcome: 'complete', text: 'a0' });
+  expect(() => infron({ apiKey: 'key-of-the-tests' }).chat({ model: 'm', n: 0, messages: [] })).toThrow(TypeError);
+});
