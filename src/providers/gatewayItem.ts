@@ -97,6 +97,6 @@ function readCost(value: unknown, currency: string): Cost | undefined {
 
 type Count = 'inputTokens' | 'outputTokens' | 'totalTokens' | 'input' | 'output' | 'total';
 
-function count(key: Count, value: unknown): { readonly [K in Count]?: number } {
+function count(key: Count, value: unknown): Readonly<Partial<Record<Count, number>>> {
   return typeof value === 'number' && value >= 0 ? { [key]: value } : {};
 }

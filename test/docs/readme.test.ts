@@ -4,41 +4,13 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
-import ts from 'typescript';
 import { describe, expect, it } from 'vitest';
 import * as library from '../../src/index.js';
+import { complaintsOf } from '../support/complaints.js';
 import { readme, snippetsOf } from '../support/readme.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const snippets = snippetsOf(readme);
-
-/** What the compiler says of these programs, as if each were a file in the project. */
-function complaints(programs: ReadonlyMap<string, string>): string[] {
-  const config = ts.getParsedCommandLineOfConfigFile(
-    join(root, 'tsconfig.json'),
-    {},
-    {
-      ...ts.sys,
-      onUnRecoverableConfigFileDiagnostic: (diagnostic) => {
-        throw new Error(ts.flattenDiagnosticMessageText(diagnostic.messageText, '\n'));
-      },
-    },
-  );
-  const options = config?.options ?? {};
-  const host = ts.createCompilerHost(options);
-  const { fileExists, readFile, getSourceFile } = host;
-  host.fileExists = (path) => programs.has(path) || fileExists(path);
-  host.readFile = (path) => programs.get(path) ?? readFile(path);
-  host.getSourceFile = (path, ...rest) => {
-    const code = programs.get(path);
-    return code === undefined ? getSourceFile(path, ...rest) : ts.createSourceFile(path, code, ts.ScriptTarget.ES2022);
-  };
-  const program = ts.createProgram([...programs.keys()], options, host);
-  return ts
-    .getPreEmitDiagnostics(program)
-    .filter(({ file }) => file === undefined || programs.has(file.fileName))
-    .map(({ file, messageText }) => `${file?.fileName ?? ''}: ${ts.flattenDiagnosticMessageText(messageText, '\n')}`);
-}
 
 /** Runs a program as a user's would run, against the sources. */
 async function run(code: string): Promise<string> {
@@ -71,9 +43,9 @@ async function run(code: string): Promise<string> {
 
 describe('the README', () => {
   it('has programs that compile', () => {
-    const programs = new Map(snippets.map(({ code, line }) => [join(root, `readme-line-${String(line)}.ts`), code]));
+    const programs = new Map(snippets.map(({ code, line }) => [`readme-line-${String(line)}.ts`, code]));
     expect(programs.size).toBeGreaterThanOrEqual(6);
-    expect(complaints(programs)).toEqual([]);
+    expect(complaintsOf(programs)).toEqual([]);
   });
 
   it.each(snippets.filter(({ output }) => output !== undefined))(

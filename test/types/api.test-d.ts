@@ -32,7 +32,9 @@ declare const events: Observable<StreamEvent>;
 expectTypeOf(fromHTTP('http://127.0.0.1/')).toEqualTypeOf<Observable<Uint8Array>>();
 expectTypeOf(parseSSE()).toEqualTypeOf<OperatorFunction<Uint8Array, ServerSentEvent>>();
 expectTypeOf(fromHTTP('http://127.0.0.1/').pipe(parseSSE(), decode(dialect))).toEqualTypeOf<Observable<StreamEvent>>();
-expectTypeOf(fromHTTP('http://127.0.0.1/').pipe(parseNDJSON(), decode(dialect))).toEqualTypeOf<Observable<StreamEvent>>();
+expectTypeOf(fromHTTP('http://127.0.0.1/').pipe(parseNDJSON(), decode(dialect))).toEqualTypeOf<
+  Observable<StreamEvent>
+>();
 expectTypeOf(fromCall(call).pipe(toTokens())).toEqualTypeOf<Observable<string>>();
 expectTypeOf(fromCall(call).pipe(toFile('a'))).toEqualTypeOf<Observable<Receipt>>();
 expectTypeOf(fromCall(call).pipe(toTokens(), toStdout())).toEqualTypeOf<Observable<Receipt>>();
@@ -48,7 +50,12 @@ fromHTTP('http://127.0.0.1/').pipe(toFile('a'));
 
 // What passes through keeps its type.
 expectTypeOf(events.pipe(stopOn(new AbortController().signal))).toEqualTypeOf<Observable<StreamEvent>>();
-expectTypeOf(events.pipe(toTokens(), tapReceipt(() => undefined))).toEqualTypeOf<Observable<string>>();
+expectTypeOf(
+  events.pipe(
+    toTokens(),
+    tapReceipt(() => undefined),
+  ),
+).toEqualTypeOf<Observable<string>>();
 
 // Each callback gets its own event, and there is none for events that do not exist.
 tapEvents({
