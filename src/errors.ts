@@ -179,7 +179,9 @@ export class AbortError extends MillraceError {
 /** True for every error of this library, other copies of it included. @public */
 export function isMillraceError(error: unknown): error is MillraceError {
   if (error instanceof MillraceError) return true;
-  return error instanceof Error && ((error as { code?: string }).code ?? '').startsWith('ERR_') && 'context' in error;
+  if (!(error instanceof Error)) return false;
+  const { code, context } = error as { code?: unknown; context?: unknown };
+  return typeof code === 'string' && code.startsWith('ERR_') && context !== undefined;
 }
 
 const RETRYABLE_STATUSES: ReadonlySet<number> = new Set([408, 409, 425, 429, 500, 502, 503, 504, 529]);

@@ -90,6 +90,8 @@ export interface ToolCallDeltaEvent {
   readonly id: string;
   readonly name: string;
   readonly argumentsDelta: string;
+  /** As in {@link OutputPlace}. */
+  readonly alternative?: true;
 }
 
 /** A whole tool call: its arguments were complete and are valid JSON. @public */
@@ -102,6 +104,8 @@ export interface ToolCallEvent {
   readonly arguments: unknown;
   /** The text that was parsed, byte for byte as the model sent it. */
   readonly argumentsText: string;
+  /** As in {@link OutputPlace}. */
+  readonly alternative?: true;
 }
 
 /** A task changed its state. @public */

@@ -54,11 +54,17 @@ export class Evidence {
       if (flow.facts.isMarker === true) return;
       this.#last = flow;
       this.#attempts += 1;
+      // Known by its last word only: its end was before.
+      if (flow.state === 'complete' || flow.state === 'error') this.#count(flow);
     };
     this.scope.onEnd = (flow): void => {
-      if (flow.proven) this.#provenFlows += 1;
-      this.#ended = add(this.#ended, flow);
+      this.#count(flow);
     };
+  }
+
+  #count(flow: Flow): void {
+    if (flow.proven) this.#provenFlows += 1;
+    this.#ended = add(this.#ended, flow);
   }
 
   /** Notes an item on its way into the sink. */

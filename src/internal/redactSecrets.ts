@@ -6,12 +6,17 @@ const MIN_SECRET_CHARS = 8;
  * `Bearer KEY` is taken out as a whole and as `KEY` alone.
  */
 export function redactSecrets(text: string, headers: Readonly<Record<string, string>>): string {
-  let clean = text;
+  const secrets = new Set<string>();
   for (const [name, value] of Object.entries(headers)) {
     if (harmless.has(name)) continue;
     for (const secret of [value, ...value.split(/\s+/)]) {
-      if (secret.length >= MIN_SECRET_CHARS) clean = clean.replaceAll(secret, '[redacted]');
+      if (secret.length >= MIN_SECRET_CHARS) secrets.add(secret);
     }
+  }
+  let clean = text;
+  // The longest first: one may be part of another, whose rest would stay.
+  for (const secret of [...secrets].sort((a, b) => b.length - a.length)) {
+    clean = clean.replaceAll(secret, () => '[redacted]');
   }
   return clean;
 }

@@ -1,5 +1,5 @@
 import { from, type MonoTypeOperatorFunction, type Observable, type ObservableInput, type Subscription } from 'rxjs';
-import { Flow, leaveAs, Scope } from '../internal/flow.js';
+import { Flow, leaveAs, runApart, Scope } from '../internal/flow.js';
 import { draw, link, operate } from '../internal/operate.js';
 import type { StoppedBy } from '../types.js';
 
@@ -54,7 +54,11 @@ export function stopOn<T>(stop: ObservableInput<unknown> | AbortSignal): MonoTyp
       subscriber.add(() => {
         stop.removeEventListener('abort', end);
       });
-    } else notifier?.subscribe(link<unknown>(subscriber, { next: end, complete: () => undefined }));
+    } else {
+      const listening = link<unknown>(subscriber, { next: end, complete: () => undefined });
+      // A notifier may be a request itself: it is nothing that the sinks below draw from.
+      runApart(() => notifier?.subscribe(listening));
+    }
     if (subscriber.closed) return;
     draw<T>(source, subscriber, new Scope(false), (link) => {
       upstream = link;
@@ -72,7 +76,7 @@ function toNotifier(stop: ObservableInput<unknown>): Observable<unknown> {
   try {
     return from(stop);
   } catch (cause) {
-    const message = `stopOn takes an observable, a promise or an AbortSignal, got ${String(stop)}`;
+    const message = `stopOn takes an observable, a promise or an AbortSignal, got ${typeof stop}`;
     throw new TypeError(message, { cause });
   }
 }

@@ -135,6 +135,8 @@ class DialectDecoder<Frame, State> implements Decoder, DialectStream<State> {
   #effects = 0;
   #finish: Finish | undefined;
   #done = false;
+  /** The last line was cut: the body is not whole, whatever its framing says. */
+  #isCut = false;
 
   constructor(options: DialectOptions<Frame, State>) {
     this.#options = options;
@@ -170,7 +172,7 @@ class DialectDecoder<Frame, State> implements Decoder, DialectStream<State> {
     if (this.#done) return true;
     this.#emit = emit;
     if (this.#finish === undefined) {
-      if (this.#options.end !== 'eof' || !intact) return false;
+      if (this.#options.end !== 'eof' || !intact || this.#isCut) return false;
       this.done();
       return true;
     }
@@ -221,7 +223,7 @@ class DialectDecoder<Frame, State> implements Decoder, DialectStream<State> {
 
   fail(report: ErrorReport, frame: unknown): never {
     const { code, message } = report;
-    const said = message ?? 'no message';
+    const said = message?.slice(0, MAX_QUOTED_CHARS) ?? 'no message';
     throw new ProviderError(
       code === undefined
         ? `${this.#options.name} reported a failure: ${said}`
@@ -243,11 +245,12 @@ class DialectDecoder<Frame, State> implements Decoder, DialectStream<State> {
 
   #data(data: string, isUnterminated = false): void {
     const { marker, name } = this.#options;
-    // Trimming is for the marker and for empty frames alone; JSON allows white space around it.
+    // Trimming is for the marker and for empty frames alone; JSON allows white space around it. An event named `error` is
+    // neither, whatever it holds.
     const first = data.charCodeAt(0);
-    if (first !== OPEN_BRACE) {
+    if ((first !== OPEN_BRACE || marker?.charCodeAt(0) === OPEN_BRACE) && this.event !== 'error') {
       const trimmed = data.trim();
-      if (trimmed === '' && this.event !== 'error') {
+      if (trimmed === '') {
         this.#emit({ type: 'heartbeat', comment: '' });
         return;
       }
@@ -260,7 +263,10 @@ class DialectDecoder<Frame, State> implements Decoder, DialectStream<State> {
     try {
       frame = JSON.parse(data);
     } catch {
-      if (isUnterminated) return; // cut inside the line: that the stream is not whole shows at its end
+      if (isUnterminated) {
+        this.#isCut = true; // no malformed frame: that the stream is not whole shows at its end
+        return;
+      }
       // An event named `error` is a failure whatever it holds: some servers send bare text there, or nothing.
       if (this.event === 'error') this.fail(readErrorBody(data.trim()), data);
       // The parser's own message quotes the data, which is model output: told are name and size only.
@@ -318,14 +324,18 @@ class DialectDecoder<Frame, State> implements Decoder, DialectStream<State> {
 }
 
 const OPEN_BRACE = 0x7b;
+/** Characters of a provider's own words that a message quotes; `providerMessage` has them all. */
+const MAX_QUOTED_CHARS = 300;
 
 function ignore(): void {
   // Replaced before anything is decoded.
 }
 
-/** The failure that a frame reports: its non-null `error` key, or all of it where the event is named `error`. @public */
+/** The failure that a frame reports: its `error` key, unless null, false or empty, or all of it where the event is named `error`. @public */
 export function readFailure(frame: Readonly<Record<string, unknown>>, event: string): ErrorReport | undefined {
   const error = frame['error'];
-  if (error === undefined || error === null) return event === 'error' ? readErrorBody(frame) : undefined;
+  // Servers that write every key send an empty one where nothing is wrong.
+  if (error === undefined || error === null || error === false || error === '')
+    return event === 'error' ? readErrorBody(frame) : undefined;
   return readErrorBody(frame);
 }

@@ -1,6 +1,6 @@
 import { LimitError, ProtocolError } from '../errors.js';
 import type { Emit } from '../protocol/dialect.js';
-import type { FinishReason } from '../types.js';
+import type { FinishReason, OutputPlace } from '../types.js';
 import type { ToolCallPart } from './chatChunk.js';
 
 /** Calls in one choice. Above what any API allows (OpenAI: 128); chosen. */
@@ -25,7 +25,7 @@ interface Draft {
  * without either to the last one. Indexes and ids are looked up, never trusted as positions.
  */
 export class ChatToolCalls {
-  readonly #choice: number;
+  readonly #place: Pick<OutputPlace, 'index' | 'alternative'>;
   readonly #room: ToolCallRoom;
   readonly #drafts: Draft[] = [];
   readonly #byIndex: Map<number, Draft> = new Map();
@@ -33,7 +33,7 @@ export class ChatToolCalls {
   #begun = 0;
 
   constructor(choice: number, room: ToolCallRoom) {
-    this.#choice = choice;
+    this.#place = choice > 0 ? { index: choice, alternative: true } : { index: choice };
     this.#room = room;
   }
 
@@ -48,7 +48,7 @@ export class ChatToolCalls {
     this.#take(argumentsDelta.length + (isRenamed ? name.length - draft.name.length : 0));
     if (isRenamed) draft.name = name; // may be repeated on every piece: it replaces
     draft.text += argumentsDelta;
-    emit({ type: 'tool-call-delta', index: this.#choice, id: draft.id, name: draft.name, argumentsDelta });
+    emit({ type: 'tool-call-delta', ...this.#place, id: draft.id, name: draft.name, argumentsDelta });
   }
 
   /**
@@ -66,7 +66,7 @@ export class ChatToolCalls {
     for (const { id, name, text, isCustom } of drafts) {
       const parsed = isCustom ? { value: text } : parse(text, isCut);
       if (parsed !== undefined) {
-        emit({ type: 'tool-call', index: this.#choice, id, name, arguments: parsed.value, argumentsText: text });
+        emit({ type: 'tool-call', ...this.#place, id, name, arguments: parsed.value, argumentsText: text });
         continue;
       }
       const facts = { id, name, chars: text.length };

@@ -7,7 +7,16 @@ import { type OutputSelection, selectOutput } from '../internal/selectOutput.js'
 import { stopOn } from '../operators/stopOn.js';
 import type { Call } from '../protocol/call.js';
 import { fromCall, type FromCallOptions } from '../sources/fromCall.js';
-import type { FinishEvent, LogEvent, MediaEvent, Receipt, Received, StreamEvent, ToolCallEvent, Usage } from '../types.js';
+import type {
+  FinishEvent,
+  LogEvent,
+  MediaEvent,
+  Receipt,
+  Received,
+  StreamEvent,
+  ToolCallEvent,
+  Usage,
+} from '../types.js';
 
 /** A whole answer. @public */
 export interface Collected {
@@ -111,11 +120,13 @@ class Collecting {
   readonly #logs: LogEvent[] = [];
   #output: { readonly output?: unknown } = {};
   #finish: FinishEvent = { type: 'finish', reason: 'unknown' };
+  readonly #index: number | undefined;
   readonly #isSelected: ReturnType<typeof selectOutput>;
   readonly #isSelectedThinking: ReturnType<typeof selectOutput>;
   readonly #isSelectedRefusal: ReturnType<typeof selectOutput>;
 
   constructor({ index, name }: OutputSelection) {
+    this.#index = index;
     this.#isSelected = selectOutput({ index, name });
     this.#isSelectedThinking = selectOutput({ index });
     this.#isSelectedRefusal = selectOutput({ index });
@@ -133,7 +144,10 @@ class Collecting {
         if (this.#isSelectedRefusal(event)) this.#refusal += event.text;
         break;
       case 'tool-call':
-        this.#toolCalls.push(event);
+        // An answer may have many calls: all of them are wanted, but of one choice only.
+        if (this.#index === undefined ? event.alternative !== true : event.index === this.#index) {
+          this.#toolCalls.push(event);
+        }
         break;
       case 'media':
         this.#media.push(event);

@@ -1,5 +1,5 @@
 import { io } from '#io';
-import type { Observable, OperatorFunction, Subscriber, Subscription } from 'rxjs';
+import type { Observable, OperatorFunction, Subscriber } from 'rxjs';
 import { SinkError } from '../errors.js';
 import { type Ending, Evidence, type Verdict } from '../internal/evidence.js';
 import type { Flow } from '../internal/flow.js';
@@ -175,6 +175,7 @@ class FileSink {
           }
         },
         error: (error) => {
+          this.#evidence.currentFlow();
           ending = { kind: 'error', error };
         },
         complete: () => {

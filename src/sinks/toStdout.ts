@@ -5,7 +5,6 @@ import { type Ending, Evidence, type Verdict } from '../internal/evidence.js';
 import { leaveAs } from '../internal/flow.js';
 import type { TextOutput } from '../internal/io.js';
 import { draw, operate } from '../internal/operate.js';
-import { requireOneOf } from '../internal/require.js';
 import { type OutputSelection, selectOutput } from '../internal/selectOutput.js';
 import { addFailure, tellEnding } from '../internal/tellEnding.js';
 import { wholeText } from '../internal/wholeText.js';
@@ -55,9 +54,12 @@ export function toStdout(options: ToStdoutOptions = {}): OperatorFunction<Stream
     );
   }
   const { thinking = 'hide' } = options;
-  if (typeof thinking !== 'object') requireOneOf('thinking', thinking, ['hide', 'dim']);
-  else if (typeof thinking.prefix !== 'string') {
-    throw new TypeError(`thinking.prefix must be a string, got ${String(thinking.prefix)}`);
+  if (
+    thinking !== 'hide' &&
+    thinking !== 'dim' &&
+    typeof (thinking as Partial<typeof thinking> | null)?.prefix !== 'string'
+  ) {
+    throw new TypeError(`thinking must be 'hide', 'dim' or { prefix: string }, got ${JSON.stringify(thinking)}`);
   }
   return operate((source, subscriber) => {
     new StdoutSink(output, options, subscriber).start(source);
@@ -117,6 +119,7 @@ class StdoutSink {
           }
         },
         error: (error) => {
+          this.#evidence.currentFlow();
           this.#ending = { kind: 'error', error };
         },
         complete: () => {

@@ -117,7 +117,6 @@ function connect(call: Call, options: FromCallOptions, subscriber: Subscriber<St
     flow,
     options,
     source: (scope, answer) =>
-      scriptOf(call) ??
       new Observable<WireEvent>((frames) => new Asking(call, options, flow, scope, answer, frames).start()),
     explain: (error) => addHint(error, call),
   });
@@ -190,12 +189,20 @@ class Asking {
       signal?.removeEventListener('abort', onAbort);
     });
 
+    const script = scriptOf(this.#call);
+    if (script !== undefined) {
+      this.#requests.add(script.subscribe(this.#frames));
+      return teardown;
+    }
     const credentials = this.#call.authorize();
     if (!(credentials instanceof Promise)) this.#begin(credentials);
     else {
       credentials.then(
         (late) => {
-          if (!this.#frames.closed) this.#begin(late);
+          if (this.#frames.closed) return;
+          this.#attempt(() => {
+            this.#begin(late);
+          });
         },
         (error: unknown) => {
           this.#frames.error(error);
@@ -228,6 +235,15 @@ class Asking {
     this.#stream(stream, open);
   }
 
+  /** Runs what a provider's functions may throw in; outside `subscribe` nobody else would tell. */
+  #attempt(run: () => void): void {
+    try {
+      run();
+    } catch (error) {
+      this.#frames.error(error);
+    }
+  }
+
   #submit(request: CallRequest): void {
     const { workId, readWorkId, stream } = this.#call;
     let answered: unknown;
@@ -245,21 +261,18 @@ class Asking {
           },
           complete: () => {
             this.#submitting = undefined;
-            try {
+            this.#attempt(() => {
               this.#created = workId ?? readWorkId?.(answered);
-            } catch (error) {
-              this.#frames.error(error);
-              return;
-            }
-            if (this.#frames.closed) {
-              this.#cancel();
-              return;
-            }
-            this.#flow.position.workId = this.#created;
-            this.#flow.deliver(() => {
-              this.#answer.submitted(answered);
+              if (this.#frames.closed) {
+                this.#cancel();
+                return;
+              }
+              this.#flow.position.workId = this.#created;
+              this.#flow.deliver(() => {
+                this.#answer.submitted(answered);
+              });
+              if (workId === undefined) this.#stream(stream(this.#created ?? ''));
             });
-            if (workId === undefined) this.#stream(stream(this.#created ?? ''));
           },
         }),
       );

@@ -340,7 +340,11 @@ class Exchange {
       return;
     }
     this.#phase = 'streaming';
-    onResponse?.({ status: head.status, headers: head.headers, url: head.url });
+    try {
+      onResponse?.({ status: head.status, headers: head.headers, url: head.url });
+    } catch (error) {
+      this.#fail(error);
+    }
   }
 
   /** Reads the start of a body that is not the stream, then fails with what it says. */
@@ -411,7 +415,7 @@ class Exchange {
     this.#fail(transportError(kind, cause, url, this.#phase === 'asking', this.#request));
   }
 
-  #fail(error: MillraceError): void {
+  #fail(error: unknown): void {
     this.#close();
     this.#flow.end('error');
     this.#flow.deliver(() => {

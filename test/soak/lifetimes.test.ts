@@ -1,6 +1,6 @@
 import process from 'node:process';
 import * as fc from 'fast-check';
-import { from, lastValueFrom, mergeMap, type Subscription, toArray } from 'rxjs';
+import { from, lastValueFrom, mergeMap, Subscription, toArray } from 'rxjs';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { fromCall } from '../../src/sources/fromCall.js';
 import { type Fault, type ProviderServer, startProviderServer } from '../../src/testing/index.js';
@@ -61,31 +61,30 @@ function live({ variant, leaveAfter, fault }: Cycle, name: string): Promise<Endi
   return new Promise((resolve, reject) => {
     let heard = 0;
     let hasLeft = false;
-    let subscription: Subscription | undefined;
+    let isOver = false;
+    const subscription = new Subscription();
     const leave = (): void => {
       hasLeft = true;
-      subscription?.unsubscribe();
+      subscription.unsubscribe();
       resolve('left');
     };
     const hear = (end?: Ending) => (): void => {
       if (hasLeft) reject(new Error(`${name}: heard ${end ?? 'an event'} after leaving`));
-      else if (end !== undefined) resolve(end);
-      else if ((heard += 1) === leaveAfter) leave();
+      else if (end !== undefined) {
+        isOver = true;
+        resolve(end);
+      } else if ((heard += 1) === leaveAfter) leave();
     };
     const call = variant.ask(server.baseURLs, { 'x-cycle': name });
-    subscription = fromCall(call, { onCancelError: () => undefined }).subscribe({
-      next: hear(),
-      error: hear('error'),
-      complete: hear('complete'),
-    });
-    if (hasLeft) subscription.unsubscribe();
+    const source = fromCall(call, { onCancelError: () => undefined });
+    subscription.add(source.subscribe({ next: hear(), error: hear('error'), complete: hear('complete') }));
     if (leaveAfter === 0) leave();
     // A stalled stream would never tell: its reader leaves when nothing more can come.
     else if (fault?.kind === 'stall') setImmediate(waitForSilence);
     function waitForSilence(): void {
       const before = heard;
       setTimeout(() => {
-        if (hasLeft || subscription?.closed === true) return;
+        if (hasLeft || isOver) return;
         if (heard === before) leave();
         else waitForSilence();
       }, 50);
