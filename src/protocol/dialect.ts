@@ -334,8 +334,8 @@ function ignore(): void {
 /** The failure that a frame reports: its `error` key, unless null, false or empty, or all of it where the event is named `error`. @public */
 export function readFailure(frame: Readonly<Record<string, unknown>>, event: string): ErrorReport | undefined {
   const error = frame['error'];
-  // Servers that write every key send an empty one where nothing is wrong.
-  if (error === undefined || error === null || error === false || error === '')
-    return event === 'error' ? readErrorBody(frame) : undefined;
+  // Servers that write every key send an empty one where nothing is wrong; with a message beside it something is.
+  const isEmpty = error === undefined || error === null || error === false || (error === '' && !('message' in frame));
+  if (isEmpty) return event === 'error' ? readErrorBody(frame) : undefined;
   return readErrorBody(frame);
 }
