@@ -294,10 +294,21 @@ class FileSink {
     const context = { path: this.#path, code };
     return {
       outcome: 'failed',
-      error: new SinkError(`${this.#path} could not be written: ${message}`, { context, cause }),
+      error: new SinkError(`${this.#path} could not be written: ${reasons[code ?? ''] ?? message}`, { context, cause }),
     };
   }
 }
+
+/** What the usual refusals of a file system mean here; its own words name files that the caller never heard of. */
+const reasons: Readonly<Record<string, string | undefined>> = {
+  ENOENT: 'its folder does not exist (`parents: true` makes it)',
+  ENOTDIR: 'a part of its path is a file',
+  EACCES: 'permission denied',
+  EPERM: 'permission denied',
+  EROFS: 'the file system is read-only',
+  ENOSPC: 'the disk is full (ENOSPC)',
+  EDQUOT: 'the disk quota is used up',
+};
 
 interface Written extends Partial<Extent> {
   readonly where: string;
