@@ -46,6 +46,7 @@ export interface HTTPErrorDetails extends MillraceErrorOptions {
 export class HTTPError extends MillraceError {
   override readonly name = 'HTTPError';
   readonly code = 'ERR_HTTP';
+  /** 0 for a redirect whose status a browser hides. */
   readonly status: number;
   declare readonly body?: unknown;
   readonly providerCode?: string | number | undefined;

@@ -42,7 +42,7 @@ export {
   type Proof,
 } from './protocol/dialect.js';
 export type { ErrorReport } from './protocol/errorBody.js';
-export { encodeSSE } from './protocol/sseEncoder.js';
+export { type EncodableSSE, encodeSSE } from './protocol/sseEncoder.js';
 export type { StandardIssue, StandardResult, StandardSchema } from './protocol/standardSchema.js';
 export { asyncIterableFrom, type AsyncIterableFromOptions } from './sinks/asyncIterableFrom.js';
 export { collect, type Collected } from './sinks/collect.js';

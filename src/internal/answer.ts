@@ -1,7 +1,8 @@
-import { isMillraceError, ProtocolError, ValidationError } from '../errors.js';
+import { isMillraceError } from '../errors.js';
 import type { Decoder, Dialect, Emit, Proof } from '../protocol/dialect.js';
 import type { StreamEvent, WireEvent } from '../types.js';
 import type { Flow } from './flow.js';
+import { hasCode } from './hasCode.js';
 import { ReceivedText } from './receivedText.js';
 import { requireAtLeast, requireOneOf } from './require.js';
 import { selectOutput } from './selectOutput.js';
@@ -55,7 +56,7 @@ export class Answer {
     try {
       proof = this.#decoder.push(event, this.#emit);
     } catch (error) {
-      if (!this.#skips || !(error instanceof ProtocolError || error instanceof ValidationError)) throw error;
+      if (!this.#skips || !(hasCode(error, 'ERR_PROTOCOL') || hasCode(error, 'ERR_VALIDATION'))) throw error;
       this.#skipped += 1;
       this.#emit({
         type: 'warning',

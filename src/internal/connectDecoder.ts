@@ -1,21 +1,30 @@
 import type { Observable, Subscriber } from 'rxjs';
-import { InterruptedError, StreamTimeoutError } from '../errors.js';
+import { InterruptedError } from '../errors.js';
 import type { Dialect } from '../protocol/dialect.js';
 import type { StreamEvent, WireEvent } from '../types.js';
 import { Answer, type DecodeOptions } from './answer.js';
 import { endDelivery, type Flow, leaveAs, register, Scope } from './flow.js';
+import { isCut } from './hasCode.js';
 import { draw } from './operate.js';
 
 /** What is being decoded, and where its frames come from. */
 export interface Decoding {
   readonly dialect: Dialect;
-  /** The answer's own flow; registered here. */
+  /** The answer's own flow; opened before, see {@link openFlow}. */
   readonly flow: Flow;
   readonly options: DecodeOptions;
   /** Makes the source of frames. Flows that are subscribed in the name of `scope` are this answer's. */
   readonly source: (scope: Scope, answer: Answer) => Observable<WireEvent>;
   /** Adds to an error what only the caller knows. */
   readonly explain?: (error: unknown) => unknown;
+}
+
+/** Ties an answer's flow to its subscriber. It is known to the readers below from here on, and left with the subscriber. */
+export function openFlow(flow: Flow, subscriber: Subscriber<StreamEvent>): Flow {
+  // Before subscribing: the source may finish at once.
+  subscriber.add(() => flow.leave());
+  register(flow);
+  return flow;
 }
 
 /**
@@ -27,9 +36,6 @@ export function connectDecoder(subscriber: Subscriber<StreamEvent>, decoding: De
   const answer = new Answer(dialect, flow, options, (event) => {
     subscriber.next(event);
   });
-  // Before subscribing: the source may finish at once.
-  subscriber.add(() => flow.leave());
-  register(flow);
   const scope = new Scope(true, flow);
 
   const fail = (error: unknown): void => {
@@ -40,9 +46,14 @@ export function connectDecoder(subscriber: Subscriber<StreamEvent>, decoding: De
 
   draw<WireEvent>(decoding.source(scope, answer), subscriber, scope, (upstream) => {
     const complete = (): void => {
-      leaveAs('drain', 'unsubscribe', () => {
-        upstream.unsubscribe();
-      });
+      leaveAs(
+        'drain',
+        'unsubscribe',
+        () => {
+          upstream.unsubscribe();
+        },
+        scope,
+      );
       flow.end('complete');
       subscriber.complete();
     };
@@ -96,7 +107,7 @@ export function connectDecoder(subscriber: Subscriber<StreamEvent>, decoding: De
       },
       error: (error) => {
         endWith(() => {
-          if (error instanceof InterruptedError || error instanceof StreamTimeoutError) settle(false, () => error);
+          if (isCut(error)) settle(false, () => error);
           else {
             flow.deliver(() => {
               fail(error);

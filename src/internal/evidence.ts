@@ -1,15 +1,9 @@
 import { asyncScheduler } from 'rxjs';
-import {
-  AbortError,
-  InterruptedError,
-  isMillraceError,
-  StreamTimeoutError,
-  ProviderError,
-  HTTPError,
-} from '../errors.js';
+import { InterruptedError, isMillraceError, isRetryable } from '../errors.js';
 import type { Billing, FinishEvent, Outcome, Receipt, StoppedBy, StreamEvent, Usage, WarningEvent } from '../types.js';
 import { type Flow, Scope } from './flow.js';
 import { addUsage } from './addUsage.js';
+import { hasCode, isCut } from './hasCode.js';
 
 /** How a sink's source ended, as the sink was told. */
 export type Ending =
@@ -40,7 +34,12 @@ export class Evidence {
   readonly scope: Scope;
   readonly #startedAt = asyncScheduler.now();
   #attempts = 0;
-  #provenFlows = 0;
+  #hasProven = false;
+  #hasUnproven = false;
+  /** A flow that delivered something ended unproven. */
+  #isSpoiled = false;
+  /** Who left such a flow; who did so on purpose is remembered first. */
+  #by: StoppedBy | undefined;
   #last: Flow | undefined;
   /** What flows that have ended say; those still open are asked at the end. */
   #ended: Tally = empty;
@@ -54,8 +53,6 @@ export class Evidence {
       if (flow.facts.isMarker === true) return;
       this.#last = flow;
       this.#attempts += 1;
-      // Known by its last word only: its end was before.
-      if (flow.state === 'complete' || flow.state === 'error') this.#count(flow);
     };
     this.scope.onEnd = (flow): void => {
       this.#count(flow);
@@ -63,8 +60,14 @@ export class Evidence {
   }
 
   #count(flow: Flow): void {
-    if (flow.proven) this.#provenFlows += 1;
+    const { proven, excused, left, position } = flow;
     this.#ended = add(this.#ended, flow);
+    if (proven) this.#hasProven = true;
+    else if (!excused) {
+      this.#hasUnproven = true;
+      this.#isSpoiled ||= position.content;
+      if (left !== undefined && this.#by !== 'notifier' && this.#by !== 'signal') this.#by = left.by;
+    }
   }
 
   /** Notes an item on its way into the sink. */
@@ -83,16 +86,16 @@ export class Evidence {
   judge(ending: Ending): Verdict {
     switch (ending.kind) {
       case 'left':
-        return { outcome: 'stopped', by: this.#stoppedBy() ?? 'unsubscribe' };
+        return { outcome: 'stopped', by: this.#by ?? 'unsubscribe' };
       case 'error':
         return judgeError(ending.error);
       case 'complete': {
-        const by = this.#stoppedBy();
-        if (by !== undefined && by !== 'unsubscribe') return { outcome: 'stopped', by };
-        const unproven = [...this.scope.flows].filter((flow) => !flow.proven && !flow.excused);
+        if (this.#by !== undefined && this.#by !== 'unsubscribe') return { outcome: 'stopped', by: this.#by };
+        // A flow that is open still is shared with others, or was only subscribed beside this stream.
+        const isOpen = [...this.scope.flows].some((flow) => !flow.proven && !flow.excused && this.scope.hasHeard(flow));
         // A failed attempt that delivered nothing does no harm when another was proven.
-        const spoils = unproven.some((flow) => flow.position.content || this.#provenFlows === 0);
-        return spoils ? { outcome: 'interrupted', error: completedEarly(this.#last) } : { outcome: 'complete' };
+        const isHalf = this.#isSpoiled || isOpen || (this.#hasUnproven && !this.#hasProven);
+        return isHalf ? { outcome: 'interrupted', error: completedEarly(this.#last) } : { outcome: 'complete' };
       }
     }
   }
@@ -129,14 +132,6 @@ export class Evidence {
     };
   }
 
-  #stoppedBy(): StoppedBy | undefined {
-    let by: StoppedBy | undefined;
-    for (const { left, proven } of this.scope.flows) {
-      if (left !== undefined && !proven && by !== 'notifier' && by !== 'signal') ({ by } = left);
-    }
-    return by;
-  }
-
   /** Tells the receipt to every `tapReceipt` below, which an unsubscribe would keep from it. */
   report(receipt: Receipt): void {
     for (const reader of this.scope.readers) reader.onReceipt?.(receipt);
@@ -144,17 +139,16 @@ export class Evidence {
 
   #billing({ outcome, error }: Verdict): Billing {
     const { facts, left } = this.#last ?? {};
-    if (outcome === 'complete' || error instanceof HTTPError) return 'ended';
+    if (outcome === 'complete' || hasCode(error, 'ERR_HTTP')) return 'ended';
     // A provider that reports a failure has ended the work, unless it says that asking again can help: it may requeue.
-    if (error instanceof ProviderError && !error.retryable) return 'ended';
+    if (hasCode(error, 'ERR_PROVIDER') && !isRetryable(error)) return 'ended';
     return facts?.billing?.(left?.verb ?? 'disconnect') ?? 'unknown';
   }
 }
 
 function judgeError(error: unknown): Verdict {
-  if (error instanceof AbortError) return { outcome: 'stopped', by: 'signal', error };
-  const isOfTheWorld = error instanceof InterruptedError || error instanceof StreamTimeoutError;
-  return { outcome: isOfTheWorld ? 'interrupted' : 'failed', error };
+  if (hasCode(error, 'ERR_ABORTED')) return { outcome: 'stopped', by: 'signal', error };
+  return { outcome: isCut(error) ? 'interrupted' : 'failed', error };
 }
 
 function completedEarly(flow: Flow | undefined): InterruptedError {

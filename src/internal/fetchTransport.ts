@@ -7,30 +7,46 @@ export function fetchTransport(fetch: FetchLike): Transport {
     let aborted = false;
     let paused = false;
     let wake: (() => void) | undefined;
+    let stopReading: (() => void) | undefined;
 
     const run = async (): Promise<void> => {
-      const { url, method, headers, body, redirect } = request;
+      const { url, method, headers, body } = request;
       handler.onSent();
       const response = await fetch(url.href, {
         method,
         headers,
         // A copy: `fetch` takes no view on a shared buffer.
         body: typeof body === 'object' ? new Uint8Array(body) : (body ?? null),
-        redirect,
+        // Not 'error': a redirect that is refused must not look like a lost connection, which is worth another try.
+        redirect: request.redirect === 'error' ? 'manual' : 'follow',
         signal: controller.signal,
-        credentials: 'same-origin',
-        cache: 'no-store',
+        // Some workers have no cache, and refuse to be told about it.
+        ...('cache' in Request.prototype ? { cache: 'no-store' as const } : undefined),
       });
-      if (aborted) return;
+      const reader = response.body?.getReader();
+      // A signal may go unheeded by a `fetch` of the caller's own; a body that is cancelled is let go of.
+      stopReading = (): void => {
+        reader?.cancel().catch(() => undefined); // the reader has left: why it could not be cancelled helps nobody
+      };
+      if (aborted) {
+        stopReading();
+        return;
+      }
+      if (response.type === 'opaqueredirect') {
+        handler.onFailure('redirect', undefined);
+        return;
+      }
       const head = Object.fromEntries(response.headers.entries());
       handler.onHead({ status: response.status, headers: head, url: response.url === '' ? url.href : response.url });
-      const reader = response.body?.getReader();
       while (reader !== undefined) {
-        if (paused) await new Promise<void>((resolve) => (wake = resolve));
+        while (paused) await new Promise<void>((resolve) => (wake = resolve));
         if (aborted) return;
         const { done, value } = await reader.read();
         if (aborted) return;
         if (done) break;
+        // What was being read when the reader filled up waits with it.
+        while (paused) await new Promise<void>((resolve) => (wake = resolve));
+        if (aborted) return;
         handler.onData(value);
       }
       // `fetch` fails on a body cut inside its framing; one that ends with its connection has no framing to cut.
@@ -42,8 +58,11 @@ export function fetchTransport(fetch: FetchLike): Transport {
 
     return {
       abort: () => {
+        if (aborted) return;
         aborted = true;
+        paused = false;
         controller.abort();
+        stopReading?.();
         wake?.();
       },
       pause: () => {
@@ -52,7 +71,6 @@ export function fetchTransport(fetch: FetchLike): Transport {
       resume: () => {
         paused = false;
         wake?.();
-        wake = undefined;
       },
     };
   };

@@ -20,6 +20,8 @@ export type Verb = 'stop' | 'disconnect' | 'detach' | 'drain';
 interface Leaving {
   readonly verb: Verb;
   readonly by: StoppedBy;
+  /** Whose flows are meant, where not everybody's: others that are left on this stack are left by a plain stop. */
+  readonly of?: Scope | undefined;
 }
 
 interface Tearing {
@@ -38,6 +40,8 @@ interface Stack {
   readonly orphans: Set<Flow>;
 }
 
+const PLAIN_STOP: Leaving = { verb: 'stop', by: 'unsubscribe' };
+
 // Under a global symbol, so that two copies of the package in one process agree. The number is the layout's version.
 const KEY = Symbol.for('millrace.flow.1');
 const shared = globalThis as { [KEY]?: Stack };
@@ -45,7 +49,7 @@ const stack: Stack = (shared[KEY] ??= {
   delivering: undefined,
   subscribing: undefined,
   tearing: undefined,
-  leaving: { verb: 'stop', by: 'unsubscribe' },
+  leaving: PLAIN_STOP,
   apart: false,
   orphans: new Set(),
 });
@@ -76,7 +80,8 @@ export interface FlowFacts {
 
 /** One subscription to a request, a call or a decoder. */
 export class Flow {
-  readonly facts: FlowFacts;
+  /** Complete once the call is known, which may be later than the subscription. */
+  facts: FlowFacts;
   readonly position: Position;
   /** Who draws from it. */
   readonly scopes: Set<Scope> = new Set();
@@ -198,7 +203,8 @@ export class Flow {
 
   /** The flow's subscriber left; how is what the stack says. Does nothing to a flow that has ended. */
   leave(): Leaving {
-    const { leaving } = stack;
+    const { of } = stack.leaving;
+    const leaving = of === undefined || this.scopes.has(of) ? stack.leaving : PLAIN_STOP;
     // Left at its finish event: the answer was whole, and there is nothing to cancel.
     if (this.proven && this.finish !== undefined) this.end('complete');
     if (this.state !== 'open') return this.left ?? leaving;
@@ -228,7 +234,7 @@ export class Scope {
   readers: readonly Scope[];
   /** Everybody who hears of a flow that is subscribed here: itself, and the readers below unless it answers for them. */
   readonly reach: readonly Scope[];
-  /** The flows drawn from. */
+  /** The open flows drawn from. */
   readonly flows: Set<Flow> = new Set();
   /** Open flows that may fill it, known from the stack of a delivery only; for pressure, not for evidence. */
   readonly nearby: Set<Flow> = new Set();
@@ -244,6 +250,10 @@ export class Scope {
   /** Hears of each flow drawn from, when it has ended. */
   onEnd: ((flow: Flow) => void) | undefined;
 
+  #last: Flow | undefined;
+  #lastHeard: Flow | undefined;
+  readonly #heard: WeakSet<Flow> = new WeakSet();
+
   /** @param answers - true when it answers for its flows itself, as sinks and decoders do */
   constructor(answers: boolean, owner?: Flow) {
     this.owner = owner;
@@ -256,16 +266,20 @@ export class Scope {
   /** Takes a flow as one that it draws from. */
   adopt(flow: Flow): void {
     // One that has ended and was folded away is not taken again when its last notification passes.
-    if (this.flows.has(flow) || (flow.state !== 'open' && flow.scopes.has(this))) return;
-    this.flows.add(flow);
-    this.nearby.delete(flow);
+    const isOpen = flow.state === 'open';
+    if (this.flows.has(flow) || (!isOpen && flow.scopes.has(this))) return;
+    this.#last = flow;
     flow.scopes.add(this);
+    this.nearby.delete(flow);
     stack.orphans.delete(flow);
-    if (this.owner !== undefined) {
-      this.owner.inner.add(flow);
-      if (this.owner.paused && flow.state === 'open') flow.pause(this.owner);
-    }
     this.onFlow?.(flow);
+    if (!isOpen) {
+      this.onEnd?.(flow);
+      return;
+    }
+    this.flows.add(flow);
+    this.owner?.inner.add(flow);
+    if (this.owner?.paused === true) flow.pause(this.owner);
   }
 
   /** The flow that is delivering now, taken as drawn from; else the one known last. */
@@ -273,11 +287,18 @@ export class Scope {
     const { delivering } = stack;
     if (delivering !== undefined) {
       this.adopt(delivering);
+      if (delivering !== this.#lastHeard) {
+        this.#lastHeard = delivering;
+        this.#heard.add(delivering);
+      }
       return delivering;
     }
-    let last: Flow | undefined;
-    for (const flow of this.flows) last = flow;
-    return last;
+    return this.#last;
+  }
+
+  /** True for a flow that was seen to deliver here, and did not merely get known while this was being subscribed. */
+  hasHeard(flow: Flow): boolean {
+    return this.#heard.has(flow);
   }
 
   /** It is full: pauses the flow that is filling it or, where the stack does not tell, every flow that may be. */
@@ -307,14 +328,12 @@ export class Scope {
     for (const flow of held) flow.release(this);
   }
 
-  /** A flow that may fill it has ended. What is proven needs no memory; what is not is evidence. */
+  /** A flow that may fill it has ended. */
   forget(flow: Flow): void {
     this.nearby.delete(flow);
     this.held.delete(flow);
     this.owner?.inner.delete(flow);
-    if (!this.flows.has(flow)) return;
-    if (flow.proven || flow.excused) this.flows.delete(flow);
-    this.onEnd?.(flow);
+    if (this.flows.delete(flow)) this.onEnd?.(flow);
   }
 
   /** It is being torn down on the stack of `outer`. A sink that was subscribed late meets its readers here. */
@@ -345,7 +364,7 @@ export function endDelivery(previous: Flow | undefined): void {
 /** Makes a flow known to whoever is subscribing it now, or at least to whom the delivering flow fills. */
 export function register(flow: Flow): void {
   const { subscribing, delivering, apart } = stack;
-  if (apart) return;
+  if (apart || flow.state !== 'open') return;
   if (subscribing !== undefined) {
     for (const scope of subscribing.reach) scope.adopt(flow);
     return;
@@ -383,10 +402,13 @@ export function tearDownWithin(scope: Scope, run: () => void): void {
   }
 }
 
-/** Runs an unsubscription as something else than a plain stop. */
-export function leaveAs(verb: Verb, by: StoppedBy, run: () => void): void {
+/**
+ * Runs an unsubscription as something else than a plain stop.
+ * @param of - means the flows of this scope only: a `finalize` on the way may leave other streams
+ */
+export function leaveAs(verb: Verb, by: StoppedBy, run: () => void, of?: Scope): void {
   const { leaving } = stack;
-  stack.leaving = { verb, by };
+  stack.leaving = { verb, by, of };
   try {
     run();
   } finally {

@@ -28,6 +28,8 @@ export interface ResponseHead {
 
 /** Why there is no (more) answer. */
 export type TransportFailure =
+  /** A redirect that must not be followed, and that the platform hides. */
+  | 'redirect'
   /** No connection, or it was lost. */
   | 'lost'
   /** `headersTimeoutMs` or `bodyTimeoutMs` ran out. */
@@ -74,6 +76,8 @@ export interface WritableFile {
 
 /** Files, where there are any. */
 export interface Files {
+  /** The machine's name: process ids mean nothing on another. */
+  readonly hostName: string;
   /** The absolute form of a path: what two writers of one file agree on. */
   resolve(path: string): string;
   exists(path: string): Promise<boolean>;

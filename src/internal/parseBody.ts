@@ -3,7 +3,7 @@ import { createJSONDocumentParser } from '../protocol/jsonDocumentParser.js';
 import { createNDJSONParser } from '../protocol/ndjsonParser.js';
 import { createSSEParser, DEFAULT_MAX_LINE_BYTES } from '../protocol/sseParser.js';
 import type { WireEvent } from '../types.js';
-import { link, operate } from './operate.js';
+import { type BodyParser, connectParser } from './connectParser.js';
 
 /** How a body is cut into frames: server-sent events, JSON lines, or one JSON document. */
 export type Framing = 'sse' | 'ndjson' | 'json';
@@ -24,41 +24,12 @@ export function framingOf(type: string, otherwise: Framing): Framing {
   return otherwise;
 }
 
-interface BodyParser {
-  push(chunk: Uint8Array, emit: (event: WireEvent) => void): void;
-  end(emit: (event: WireEvent) => void): void;
-  stop(): void;
-}
-
-/**
- * Parses a body whose framing is known late: `pick` is called at the first byte, or at the end of a body without any.
- */
+/** Parses a body whose framing is known late: `pick` is called at the first byte, or at the end of a body without any. */
 export function parseBody(pick: () => Framing, limits: FramingLimits): OperatorFunction<Uint8Array, WireEvent> {
-  return operate((source, subscriber) => {
-    let parser: BodyParser | undefined;
-    const emit = (event: WireEvent): void => {
-      subscriber.next(event);
-    };
-    subscriber.add(() => {
-      parser?.stop();
-    });
-    source.subscribe(
-      link<Uint8Array>(subscriber, {
-        next: (chunk) => {
-          parser ??= create(pick(), limits);
-          parser.push(chunk, emit);
-        },
-        complete: () => {
-          parser ??= create(pick(), limits);
-          parser.end(emit);
-          subscriber.complete();
-        },
-      }),
-    );
-  });
+  return connectParser<WireEvent>(() => create(pick(), limits));
 }
 
-function create(framing: Framing, limits: FramingLimits): BodyParser {
+function create(framing: Framing, limits: FramingLimits): BodyParser<WireEvent> {
   switch (framing) {
     case 'sse':
       return createSSEParser(limits);

@@ -70,12 +70,16 @@ function lockOf(path: string): string {
 /** Takes a lock that is free, or whose owner is dead. */
 async function takeLock(files: Files, path: string, lock: string): Promise<void> {
   // All threads of a process agree on its time origin, and a later process of the same number has another.
-  const me = `${String(files.processId)} ${String(performance.timeOrigin)}`;
+  const me = `${String(files.processId)} ${String(performance.timeOrigin)} ${files.hostName}`;
   if (await files.createWith(lock, me)) return;
   const owner = await files.read(lock);
   if (owner === undefined) throw isOwned(path);
   const processId = Number.parseInt(owner, 10);
-  const isAlive = processId === files.processId ? owner === me : processId > 0 && files.isRunning(processId);
+  const hostName = /^\d+ [\d.]+ (\S+)$/.exec(owner)?.[1];
+  // Whether a process of another machine (or container) lives cannot be asked: it is taken at its word.
+  const isForeign = hostName !== undefined && hostName !== files.hostName;
+  const isOurs = processId === files.processId;
+  const isAlive = isForeign || (isOurs ? owner === me : processId > 0 && files.isRunning(processId));
   if (isAlive) throw isOwned(path, processId);
 
   // Several may find a dead owner's lock. Who removes it holds a lock on it, or the lock of a faster one would be removed.

@@ -1,5 +1,4 @@
-/** The longest delay that a timer can hold; a longer one would fire at once. */
-export const MAX_DELAY_MS: number = 2 ** 31 - 1;
+import { MAX_DELAY_MS } from './require.js';
 
 /**
  * Reads how long a server asks to wait: `retry-after-ms`, else `Retry-After` as seconds or as a date (RFC 9110, 10.2.3).

@@ -1,9 +1,9 @@
 import { io } from '#io';
 import type { Subscriber } from 'rxjs';
-import { SinkError } from '../errors.js';
 import type { Receipt } from '../types.js';
 import { attachReceipt } from './attachReceipt.js';
 import type { Evidence, Verdict } from './evidence.js';
+import { hasCode } from './hasCode.js';
 
 /** What a stream's ending is when its sink met an ending of its own: the first error counts, a second one is a warning. */
 export function addFailure(verdict: Verdict, ofSink: Verdict): Verdict {
@@ -29,7 +29,7 @@ export function tellEnding(
   }
   if (hasLeft) {
     // Text that could not be kept must be seen all the same.
-    if (verdict.error instanceof SinkError) io.warn(verdict.error.message);
+    if (hasCode(verdict.error, 'ERR_SINK')) io.warn(verdict.error.message);
   } else if ('error' in verdict) {
     subscriber.error(attachReceipt(verdict.error, receipt));
   } else {

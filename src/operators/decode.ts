@@ -1,6 +1,6 @@
 import type { OperatorFunction } from 'rxjs';
 import { checkDecodeOptions, type DecodeOptions } from '../internal/answer.js';
-import { connectDecoder } from '../internal/connectDecoder.js';
+import { connectDecoder, openFlow } from '../internal/connectDecoder.js';
 import { Flow } from '../internal/flow.js';
 import { operate } from '../internal/operate.js';
 import type { Dialect } from '../protocol/dialect.js';
@@ -36,6 +36,6 @@ import type { StreamEvent, WireEvent } from '../types.js';
 export function decode(dialect: Dialect, options: DecodeOptions = {}): OperatorFunction<WireEvent, StreamEvent> {
   checkDecodeOptions(options);
   return operate((source, subscriber) => {
-    connectDecoder(subscriber, { dialect, flow: new Flow(), options, source: () => source });
+    connectDecoder(subscriber, { dialect, flow: openFlow(new Flow(), subscriber), options, source: () => source });
   });
 }

@@ -1,5 +1,5 @@
 import type { OperatorFunction } from 'rxjs';
-import { link, operate } from '../internal/operate.js';
+import { connectParser } from '../internal/connectParser.js';
 import { requireAtLeast } from '../internal/require.js';
 import { createNDJSONParser } from '../protocol/ndjsonParser.js';
 import { DEFAULT_MAX_LINE_BYTES } from '../protocol/sseParser.js';
@@ -47,31 +47,5 @@ export interface ParseNDJSONOptions {
 export function parseNDJSON(options: ParseNDJSONOptions = {}): OperatorFunction<Uint8Array, NDJSONLine> {
   const { maxLineBytes = DEFAULT_MAX_LINE_BYTES } = options;
   requireAtLeast(1, { maxLineBytes });
-  return operate((source, subscriber) => {
-    const parser = createNDJSONParser({ maxLineBytes });
-    const emit = (line: NDJSONLine): void => {
-      subscriber.next(line);
-    };
-    // A subscriber may feed or complete a Subject above from inside `next`: the chunk in hand is finished first.
-    let depth = 0;
-    let over = false;
-    subscriber.add(() => {
-      parser.stop();
-    });
-    source.subscribe(
-      link<Uint8Array>(subscriber, {
-        next: (chunk) => {
-          depth++;
-          parser.push(chunk, emit);
-          depth--;
-          if (over && depth === 0) subscriber.complete();
-        },
-        complete: () => {
-          over = true;
-          parser.end(emit);
-          if (depth === 0) subscriber.complete();
-        },
-      }),
-    );
-  });
+  return connectParser(() => createNDJSONParser({ maxLineBytes }));
 }

@@ -1,5 +1,5 @@
 import type { OperatorFunction } from 'rxjs';
-import { link, operate } from '../internal/operate.js';
+import { connectParser } from '../internal/connectParser.js';
 import { requireAtLeast } from '../internal/require.js';
 import { createSSEParser, DEFAULT_MAX_EVENT_BYTES, DEFAULT_MAX_LINE_BYTES } from '../protocol/sseParser.js';
 import type { ServerSentEvent } from '../types.js';
@@ -55,31 +55,5 @@ export interface ParseSSEOptions {
 export function parseSSE(options: ParseSSEOptions = {}): OperatorFunction<Uint8Array, ServerSentEvent> {
   const { maxLineBytes = DEFAULT_MAX_LINE_BYTES, maxEventBytes = DEFAULT_MAX_EVENT_BYTES } = options;
   requireAtLeast(1, { maxLineBytes, maxEventBytes });
-  return operate((source, subscriber) => {
-    const parser = createSSEParser({ maxLineBytes, maxEventBytes });
-    const emit = (event: ServerSentEvent): void => {
-      subscriber.next(event);
-    };
-    // A subscriber may feed or complete a Subject above from inside `next`: the chunk in hand is finished first.
-    let depth = 0;
-    let over = false;
-    subscriber.add(() => {
-      parser.stop();
-    });
-    source.subscribe(
-      link<Uint8Array>(subscriber, {
-        next: (chunk) => {
-          depth++;
-          parser.push(chunk, emit);
-          depth--;
-          if (over && depth === 0) subscriber.complete();
-        },
-        complete: () => {
-          over = true;
-          parser.end();
-          if (depth === 0) subscriber.complete();
-        },
-      }),
-    );
-  });
+  return connectParser(() => createSSEParser({ maxLineBytes, maxEventBytes }));
 }

@@ -1,5 +1,6 @@
 import { from, type MonoTypeOperatorFunction, type Observable, type ObservableInput, type Subscription } from 'rxjs';
 import { Flow, leaveAs, runApart, Scope } from '../internal/flow.js';
+import { onAbort } from '../internal/onAbort.js';
 import { draw, link, operate } from '../internal/operate.js';
 import type { StoppedBy } from '../types.js';
 
@@ -36,13 +37,14 @@ export function stopOn<T>(stop: ObservableInput<unknown> | AbortSignal): MonoTyp
     const end = (): void => {
       if (isStopped) return;
       isStopped = true;
+      const marker = new Flow({ isMarker: true });
       leaveAs('stop', by, () => {
         upstream?.unsubscribe();
-        const marker = new Flow({ isMarker: true });
         marker.leave();
-        marker.deliver(() => {
-          subscriber.complete();
-        });
+      });
+      // After, since the reader may leave other streams when it hears of the end.
+      marker.deliver(() => {
+        subscriber.complete();
       });
     };
     if (stop instanceof AbortSignal) {
@@ -50,10 +52,7 @@ export function stopOn<T>(stop: ObservableInput<unknown> | AbortSignal): MonoTyp
         end();
         return;
       }
-      stop.addEventListener('abort', end, { once: true });
-      subscriber.add(() => {
-        stop.removeEventListener('abort', end);
-      });
+      subscriber.add(onAbort(stop, end));
     } else {
       const listening = link<unknown>(subscriber, { next: end, complete: () => undefined });
       // A notifier may be a request itself: it is nothing that the sinks below draw from.

@@ -1,4 +1,4 @@
-/** What {@link encodeSSE} writes: an event, a comment or a reconnection time. */
+/** What {@link encodeSSE} writes: an event, a comment or a reconnection time. @public */
 export type EncodableSSE =
   | { readonly event?: string | undefined; readonly data: string; readonly id?: string | undefined }
   | { readonly comment: string }
@@ -14,6 +14,7 @@ export type EncodableSSE =
  * @throws TypeError for CR, LF or NUL in `event` or `id`, or a line end in `comment`
  * @throws RangeError for a `retryMs` that is no integer of at least 0
  * @see {@link https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream | HTML, 9.2.5}
+ * @public
  */
 export function encodeSSE(event: EncodableSSE): string {
   if ('comment' in event) {

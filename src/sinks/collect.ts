@@ -1,4 +1,4 @@
-import { firstValueFrom, Observable } from 'rxjs';
+import { firstValueFrom, isObservable, type Observable } from 'rxjs';
 import { AbortError, isMillraceError } from '../errors.js';
 import { attachReceipt } from '../internal/attachReceipt.js';
 import { type Ending, Evidence, type Verdict } from '../internal/evidence.js';
@@ -58,7 +58,7 @@ export function collect(
   options: FromCallOptions & OutputSelection = {},
 ): Promise<Collected> {
   const { signal } = options;
-  const events = !(call instanceof Observable)
+  const events = !isObservable(call)
     ? fromCall(call, options)
     : signal === undefined
       ? call

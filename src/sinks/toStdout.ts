@@ -6,6 +6,7 @@ import { leaveAs } from '../internal/flow.js';
 import type { TextOutput } from '../internal/io.js';
 import { draw, operate } from '../internal/operate.js';
 import { type OutputSelection, selectOutput } from '../internal/selectOutput.js';
+import { listenToOutput } from '../internal/outputListeners.js';
 import { addFailure, tellEnding } from '../internal/tellEnding.js';
 import { wholeText } from '../internal/wholeText.js';
 import type { Receipt, StreamEvent } from '../types.js';
@@ -78,6 +79,7 @@ class StdoutSink {
   readonly #encoder = new TextEncoder();
 
   #upstream: Subscription | undefined;
+  #stopListening: (() => void) | undefined;
   #ending: Ending = { kind: 'left' };
   /** Set when the output takes nothing more, to what that means. */
   #lost: Verdict | undefined;
@@ -103,9 +105,11 @@ class StdoutSink {
   }
 
   start(source: Observable<StreamEvent | string>): void {
-    this.#output.on('error', this.#onError);
-    this.#output.on('close', this.#onReaderLeft);
-    this.#output.on('drain', this.#onDrain);
+    this.#stopListening = listenToOutput(this.#output, {
+      onDrain: this.#onDrain,
+      onClose: this.#onReaderLeft,
+      onError: this.#onError,
+    });
     draw<StreamEvent | string>(source, this.#subscriber, this.#evidence.scope, (upstream) => {
       this.#upstream = upstream;
       return {
@@ -243,9 +247,7 @@ class StdoutSink {
   #settle(): void {
     if (!this.#isOver || this.#isTold || (this.#unwritten > 0 && this.#lost === undefined)) return;
     this.#isTold = true;
-    this.#output.off('error', this.#onError);
-    this.#output.off('close', this.#onReaderLeft);
-    this.#output.off('drain', this.#onDrain);
+    this.#stopListening?.();
     const judged = this.#evidence.judge(this.#ending);
     const verdict = this.#lost === undefined ? judged : addFailure(judged, this.#lost);
     const written = { where: 'stdout', chars: this.#chars, bytes: this.#bytes };

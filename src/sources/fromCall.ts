@@ -1,11 +1,14 @@
 import { io } from '#io';
 import { asyncScheduler, Observable, type SchedulerLike, type Subscriber, Subscription } from 'rxjs';
-import { AbortError, ProtocolError } from '../errors.js';
+import { AbortError, ProtocolError, ProviderError } from '../errors.js';
 import { type Answer, checkDecodeOptions, type DecodeOptions } from '../internal/answer.js';
-import { connectDecoder } from '../internal/connectDecoder.js';
+import { connectDecoder, openFlow } from '../internal/connectDecoder.js';
 import { Flow, leaveAs, runApart, type Scope, subscribeWithin, type Verb } from '../internal/flow.js';
+import { hasCode } from '../internal/hasCode.js';
+import { onAbort } from '../internal/onAbort.js';
 import { type Framing, type FramingLimits, framingOf, parseBody } from '../internal/parseBody.js';
-import { requireAtLeast, requireOneOf } from '../internal/require.js';
+import { requireDelay, requireOneOf } from '../internal/require.js';
+import { redactSecrets } from '../internal/redactSecrets.js';
 import { scriptOf } from '../internal/script.js';
 import { mediaType } from '../internal/contentType.js';
 import type { Call, CallRequest } from '../protocol/call.js';
@@ -40,7 +43,7 @@ export interface FromCallOptions
   readonly onUnsubscribe?: 'cancel' | 'leave' | undefined;
   /**
    * How long the request that cancels may take; it is the one thing that outlives unsubscribing. An answer to the request
-   * that created the work is awaited as long, since only that tells what to cancel.
+   * that created the work is awaited as long before it, since only that tells what to cancel.
    * @defaultValue 5,000 (chosen)
    */
   readonly cancelTimeoutMs?: number | undefined;
@@ -82,43 +85,47 @@ export function fromCall(
   const { onUnsubscribe = 'cancel', cancelTimeoutMs = 5_000 } = options;
   checkDecodeOptions(options);
   requireOneOf('onUnsubscribe', onUnsubscribe, ['cancel', 'leave']);
-  requireAtLeast(0, { cancelTimeoutMs });
-  if (typeof call !== 'function') {
-    return new Observable<StreamEvent>((subscriber) => {
-      connect(call, options, subscriber);
-    });
-  }
+  requireDelay(0, { cancelTimeoutMs });
   return new Observable<StreamEvent>((subscriber) => {
-    const made = call();
-    if (!(made instanceof Promise)) {
-      connect(made, options, subscriber);
+    // Opened now, whoever makes the call and when: so readers below know of it, and a retry takes its position back.
+    const flow = openFlow(new Flow({ call }), subscriber);
+    const made = typeof call === 'function' ? call() : call;
+    if (!isThenable(made)) {
+      connect(made, flow, options, subscriber);
       return;
     }
     made.then(
       (late) => {
-        if (!subscriber.closed) connect(late, options, subscriber);
+        if (!subscriber.closed) connect(late, flow, options, subscriber);
       },
       (error: unknown) => {
-        subscriber.error(error);
+        flow.end('error');
+        flow.deliver(() => {
+          subscriber.error(error);
+        });
       },
     );
   });
 }
 
-function connect(call: Call, options: FromCallOptions, subscriber: Subscriber<StreamEvent>): void {
-  const flow = new Flow({
-    provider: call.provider,
-    model: call.model,
-    call,
-    billing: (verb) => billingAfter(call, verb),
-  });
+function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
+  return typeof (value as Partial<PromiseLike<T>>).then === 'function';
+}
+
+function connect(call: Call, flow: Flow, options: FromCallOptions, subscriber: Subscriber<StreamEvent>): void {
+  const { provider, model } = call;
+  flow.facts = { ...flow.facts, provider, model, billing: (verb) => billingAfter(call, verb) };
+  let asking: Asking | undefined;
   connectDecoder(subscriber, {
     dialect: call.dialect,
     flow,
     options,
     source: (scope, answer) =>
-      new Observable<WireEvent>((frames) => new Asking(call, options, flow, scope, answer, frames).start()),
-    explain: (error) => addHint(error, call),
+      new Observable<WireEvent>((frames) => {
+        asking = new Asking(call, options, flow, scope, answer, frames);
+        asking.start();
+      }),
+    explain: (error) => withoutSecrets(addHint(error, call), asking?.credentials ?? {}),
   });
 }
 
@@ -137,6 +144,17 @@ function addHint(error: unknown, { hint }: Call): unknown {
 /** How long a stream that is opened before its request may take to open. */
 const HEADERS_WAIT_MS = 1_000;
 
+/** Some servers quote the key that they refuse, inside a stream too. */
+function withoutSecrets(error: unknown, credentials: Credentials): unknown {
+  if (!(error instanceof ProviderError)) return error;
+  const { retryable, providerCode, providerMessage, frame, context } = error;
+  const message = redactSecrets(error.message, credentials);
+  if (message === error.message && redactSecrets(providerMessage ?? '', credentials) === (providerMessage ?? ''))
+    return error;
+  const clean = providerMessage === undefined ? undefined : redactSecrets(providerMessage, credentials);
+  return new ProviderError(message, { retryable, providerCode, providerMessage: clean, frame, context });
+}
+
 type Credentials = Readonly<Record<string, string>>;
 
 /** One attempt: credentials, the request that creates the work where there is one, the stream, and the cancellation. */
@@ -151,7 +169,9 @@ class Asking {
   /** Work that this attempt created: the only work that it may cancel. */
   #created: string | undefined;
   #submitting: Subscription | undefined;
-  #credentials: Credentials = {};
+  credentials: Credentials = {};
+  /** Requests that were there before the one that creates the work. */
+  #before: ReadonlySet<Flow> = new Set();
 
   constructor(
     call: Call,
@@ -169,33 +189,32 @@ class Asking {
     this.#frames = frames;
   }
 
-  start(): Subscription {
+  start(): void {
     const { signal } = this.#options;
+    if (this.#frames.closed) return;
     const teardown = new Subscription(() => {
       this.#leave();
     });
-    const onAbort = (): void => {
+    this.#frames.add(teardown);
+    const abort = (): void => {
       leaveAs('stop', 'signal', () => {
         this.#flow.leave();
         this.#frames.error(new AbortError('The call was stopped by its signal', { cause: signal?.reason }));
       });
     };
     if (signal?.aborted === true) {
-      onAbort();
-      return teardown;
+      abort();
+      return;
     }
-    signal?.addEventListener('abort', onAbort, { once: true });
-    teardown.add(() => {
-      signal?.removeEventListener('abort', onAbort);
-    });
+    if (signal !== undefined) teardown.add(onAbort(signal, abort));
 
     const script = scriptOf(this.#call);
     if (script !== undefined) {
       this.#requests.add(script.subscribe(this.#frames));
-      return teardown;
+      return;
     }
     const credentials = this.#call.authorize();
-    if (!(credentials instanceof Promise)) this.#begin(credentials);
+    if (!isThenable(credentials)) this.#begin(credentials);
     else {
       credentials.then(
         (late) => {
@@ -209,11 +228,10 @@ class Asking {
         },
       );
     }
-    return teardown;
   }
 
   #begin(credentials: Credentials): void {
-    this.#credentials = credentials;
+    this.credentials = credentials;
     const { submit, workId, stream } = this.#call;
     if (submit === undefined) this.#stream(stream(workId ?? ''));
     else if (workId === undefined) this.#submit(submit);
@@ -240,7 +258,8 @@ class Asking {
     try {
       run();
     } catch (error) {
-      this.#frames.error(error);
+      if (this.#frames.closed) this.#onCancelError(error);
+      else this.#frames.error(error);
     }
   }
 
@@ -249,6 +268,7 @@ class Asking {
     let answered: unknown;
     const submitting = new Subscription();
     this.#submitting = submitting;
+    this.#before = new Set(this.#flow.inner);
     this.#within(() => {
       submitting.add(
         requestJSON(request.url, this.#http(request)).subscribe({
@@ -257,10 +277,13 @@ class Asking {
           },
           error: (error: unknown) => {
             this.#submitting = undefined;
-            this.#frames.error(error);
+            submitting.unsubscribe();
+            if (!this.#frames.closed) this.#frames.error(error);
+            else if (!hasCode(error, 'ERR_HTTP')) this.#onCancelError(error); // refused: there is nothing to cancel
           },
           complete: () => {
             this.#submitting = undefined;
+            submitting.unsubscribe();
             this.#attempt(() => {
               this.#created = workId ?? readWorkId?.(answered);
               if (this.#frames.closed) {
@@ -307,17 +330,19 @@ class Asking {
       ...options,
       method: request.method,
       body: request.body,
-      headers: { ...content, ...this.#credentials, ...request.headers },
+      headers: { ...content, ...this.credentials, ...request.headers },
     };
   }
 
   #leave(): void {
     const { onUnsubscribe = 'cancel', cancelTimeoutMs = 5_000, scheduler = asyncScheduler } = this.#options;
     const left = this.#flow.left;
-    if (left?.verb === 'stop' && onUnsubscribe === 'leave') this.#flow.left = { ...left, verb: 'detach' };
+    if (left?.verb === 'stop' && left.by === 'unsubscribe' && onUnsubscribe === 'leave') {
+      this.#flow.left = { ...left, verb: 'detach' };
+    }
     const isStopped = this.#flow.left?.verb === 'stop';
     const submitting = this.#submitting;
-    const mayHaveBegun = [...this.#flow.inner].some((request) => request.sent);
+    const mayHaveBegun = [...this.#flow.inner].some((request) => request.sent && !this.#before.has(request));
     this.#requests.unsubscribe();
     if (submitting !== undefined) {
       // Only the answer tells what to cancel: it is awaited, for a while. What was not sent yet is never sent.
@@ -347,7 +372,8 @@ class Asking {
         }, cancelTimeoutMs),
       );
       cancelling.add(
-        requestJSON(request.url, this.#http(request)).subscribe({
+        // Whatever a success says, it is one.
+        fromHTTP(request.url, { ...this.#http(request), accept: ['*/*'] }).subscribe({
           error: (error: unknown) => {
             cancelling.unsubscribe();
             this.#onCancelError(error);

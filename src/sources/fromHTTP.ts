@@ -13,10 +13,11 @@ import { fetchTransport } from '../internal/fetchTransport.js';
 import { Flow, leaveAs, register } from '../internal/flow.js';
 import { httpError, readRequestId } from '../internal/httpError.js';
 import type { FetchLike, ResponseHead, Transport, TransportControl, TransportFailure } from '../internal/io.js';
+import { onAbort } from '../internal/onAbort.js';
 import { decideRedirect } from '../internal/redirect.js';
 import { redactSecrets } from '../internal/redactSecrets.js';
 import { redactURL } from '../internal/redactURL.js';
-import { requireAtLeast, requireOneOf } from '../internal/require.js';
+import { requireAtLeast, requireDelay, requireOneOf } from '../internal/require.js';
 
 /** What `fromHTTP` sends and how long it waits. @public */
 export interface FromHTTPOptions {
@@ -133,8 +134,10 @@ function prepare(url: string | URL, options: FromHTTPOptions): PreparedRequest {
   const { method = 'GET', body, maxRedirects = 5, scheduler = asyncScheduler } = options;
   const { connectTimeoutMs = 10_000, headersTimeoutMs = 300_000, bodyTimeoutMs = 300_000 } = options;
   const { maxErrorBodyBytes = 65_536 } = options;
-  requireAtLeast(0, { maxRedirects, headersTimeoutMs, bodyTimeoutMs, maxErrorBodyBytes });
-  requireAtLeast(1, { connectTimeoutMs });
+  requireAtLeast(0, { maxRedirects, maxErrorBodyBytes });
+  requireDelay(0, { headersTimeoutMs, bodyTimeoutMs });
+  requireDelay(1, { connectTimeoutMs });
+  requireDispatcher(options);
   if (body !== undefined && typeof body !== 'string' && !(body instanceof Uint8Array)) {
     throw new TypeError('body must be a string or a Uint8Array; send JSON as JSON.stringify(value)');
   }
@@ -163,6 +166,14 @@ function prepare(url: string | URL, options: FromHTTPOptions): PreparedRequest {
     onResponse: options.onResponse,
     scheduler,
   };
+}
+
+function requireDispatcher({ dispatcher, fetch }: FromHTTPOptions): void {
+  if (dispatcher === undefined) return;
+  if (fetch !== undefined) throw new TypeError('Give either dispatcher or fetch: a dispatcher is for undici alone');
+  if (typeof (dispatcher as { dispatch?: unknown }).dispatch !== 'function') {
+    throw new TypeError('dispatcher must be an undici Dispatcher, such as new Agent()');
+  }
 }
 
 function readURL(input: string | URL): URL {
@@ -214,6 +225,7 @@ class Exchange {
   }
 
   start(): void {
+    if (this.#subscriber.closed) return;
     const { signal, url, method, body, headers } = this.#request;
     const flow = this.#flow;
     flow.onPressure = (paused): void => {
@@ -221,21 +233,20 @@ class Exchange {
       if (paused) this.#control?.pause();
       else this.#control?.resume();
     };
-    const onAbort = (): void => {
+    const abort = (): void => {
       leaveAs('stop', 'signal', () => flow.leave());
       this.#fail(new AbortError('The request was stopped by its signal', { cause: signal?.reason }));
     };
     // Before anything starts: it may be over before `start` returns.
     this.#subscriber.add(() => {
-      signal?.removeEventListener('abort', onAbort);
       this.#leave();
     });
     register(flow);
     if (signal?.aborted === true) {
-      onAbort();
+      abort();
       return;
     }
-    signal?.addEventListener('abort', onAbort, { once: true });
+    if (signal !== undefined) this.#subscriber.add(onAbort(signal, abort));
     this.#send(url, method, body, headers);
   }
 
@@ -324,14 +335,14 @@ class Exchange {
     const { accept, onResponse, maxErrorBodyBytes, scheduler } = this.#request;
     this.#flow.onHeaders(readRequestId(head.headers));
     if (head.status < 200 || head.status > 299) {
-      this.#collect(maxErrorBodyBytes, (text) => httpError(head, text, sentHeaders, scheduler.now()));
+      this.#collect(maxErrorBodyBytes, (text) => httpError(head, text, this.#secrets(sentHeaders), scheduler.now()));
       return;
     }
     const type = mediaType(head.headers['content-type']);
     if (!isAcceptable(type, accept)) {
       const where = redactURL(head.url);
       this.#collect(SHOWN_CHARS * 4, (text) => {
-        const start = redactSecrets(text, sentHeaders).slice(0, SHOWN_CHARS).trim();
+        const start = redactSecrets(text, this.#secrets(sentHeaders)).slice(0, SHOWN_CHARS).trim();
         return new ProtocolError(
           `${where} answered ${type} where a stream was asked for (name the type in \`accept\` if it is wanted); it begins: ${start}`,
           { context: { url: where, contentType: type } },
@@ -345,6 +356,14 @@ class Exchange {
     } catch (error) {
       this.#fail(error);
     }
+  }
+
+  /** What a server may quote and an error must not show: the values of the caller's headers, and of the URL's query. */
+  #secrets(headers: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+    return {
+      ...headers,
+      ...Object.fromEntries([...this.#request.url.searchParams].map(([key, value]) => [`?${key}`, value])),
+    };
   }
 
   /** Reads the start of a body that is not the stream, then fails with what it says. */
@@ -376,6 +395,7 @@ class Exchange {
   #onData(chunk: Uint8Array): void {
     if (this.#phase === 'streaming') {
       this.#flow.onBytes();
+      this.#flow.onContent(0);
       this.#flow.deliver(() => {
         this.#subscriber.next(chunk);
       });
@@ -472,6 +492,11 @@ function transportError(
       return new ProtocolError(`${where} sent a broken answer: ${reason(cause)}`, { context, cause });
     case 'invalid':
       return new ProtocolError(`The request to ${where} cannot be sent: ${reason(cause)}`, { context, cause });
+    case 'redirect':
+      return new HTTPError(`${where} answered with a redirect, which was not followed (redirect: 'error')`, {
+        status: 0,
+        context,
+      });
     case 'lost': {
       const during = beforeHeaders ? (isConnectFailure(code) ? 'connect' : 'headers') : 'body';
       const message = {

@@ -70,13 +70,24 @@ describe('the verdict on a completion', () => {
       },
     ],
     ['was left by a takeUntil', (flow) => flow.leave()],
-    ['is still open', () => undefined],
   ])('is interrupted where the flow %s', (_, end) => {
     const verdict = drawn(end, { provider: 'acme' }).judge(complete);
     expect(verdict.outcome).toBe('interrupted');
     expect(verdict.error).toBeInstanceOf(InterruptedError);
     expect((verdict.error as Error).message).toContain('acme');
     expect((verdict.error as Error).message).toContain('stopOn');
+  });
+
+  it('is interrupted where a flow that delivered is still open, as one that is shared', () => {
+    const { evidence, flows } = drawing({});
+    flows[0]?.deliver(() => {
+      evidence.note('half');
+    });
+    expect(evidence.judge(complete).outcome).toBe('interrupted');
+  });
+
+  it('is complete where a flow was only subscribed beside the stream, and goes on', () => {
+    expect(drawing({}).evidence.judge(complete)).toEqual({ outcome: 'complete' });
   });
 
   it('is interrupted where one of two was not proven after it had brought content', () => {

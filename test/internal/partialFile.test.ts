@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import * as fs from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -52,7 +52,9 @@ describe('opening', () => {
     const partial = await open();
     expect(partial.path).toBe(`${target}.partial`);
     expect(await names()).toEqual(['a.partial', 'a.partial.owner']);
-    expect(await contents('a.partial.owner')).toBe(`${String(process.pid)} ${String(performance.timeOrigin)}`);
+    expect(await contents('a.partial.owner')).toBe(
+      `${String(process.pid)} ${String(performance.timeOrigin)} ${hostname()}`,
+    );
     await close(partial);
     expect(await names()).toEqual(['a.partial']);
   });

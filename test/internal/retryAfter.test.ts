@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { MAX_DELAY_MS, readRetryAfter } from '../../src/internal/retryAfter.js';
+import { MAX_DELAY_MS } from '../../src/internal/require.js';
+import { readRetryAfter } from '../../src/internal/retryAfter.js';
 
 const now = Date.UTC(2026, 0, 2, 3, 4, 5);
 

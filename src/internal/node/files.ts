@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import * as fs from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
+import { hostname } from 'node:os';
 import process from 'node:process';
 import type { Files, WritableFile } from '../io.js';
 
@@ -95,6 +96,7 @@ export const nodeFiles: Files = {
       await folder.close();
     }
   },
+  hostName: hostname(),
   processId: process.pid,
   isRunning: (processId) => {
     try {

@@ -32,6 +32,7 @@ export const undiciTransport: Transport = (request, handler) => {
     }
   };
   let afterCoding: (() => void) | undefined;
+  let lost: (() => void) | undefined;
 
   const startDecompression = (codings: readonly string[]): Decompressor =>
     decompress(codings, {
@@ -47,6 +48,10 @@ export const undiciTransport: Transport = (request, handler) => {
         } else afterCoding();
       },
       onError: (kind, cause) => {
+        if (kind === 'truncated' && lost !== undefined) {
+          lost();
+          return;
+        }
         fail(kind === 'truncated' ? 'lost' : 'protocol', cause);
       },
       onDrain: () => {
@@ -75,7 +80,7 @@ export const undiciTransport: Transport = (request, handler) => {
       onResponseStart: (started, status, rawHeaders, statusMessage) => {
         if (aborted || status < 200) return; // 1xx: the answer is still to come
         const head: ResponseHead = { status, headers: flatten(rawHeaders), url: url.href };
-        framed = isFramed(head.headers, status, statusMessage);
+        framed = isFramed(head.headers, status, statusMessage, request.dispatcher !== undefined);
         const codings = readCodings(head.headers['content-encoding']);
         if ('refused' in codings) {
           fail('protocol', new Error(codings.refused));
@@ -99,9 +104,10 @@ export const undiciTransport: Transport = (request, handler) => {
       },
       onResponseError: (_, error) => {
         if (aborted) return;
-        finish(() => {
+        lost = () => {
           fail(classify(error), error);
-        });
+        };
+        finish(lost);
       },
     },
   );
@@ -149,10 +155,15 @@ function flatten(headers: Readonly<Record<string, string | readonly string[] | u
  * Whether the framing will tell a whole body from a cut one. HTTP/1 without length and chunks ends a body by closing, which
  * a cut does too (RFC 9112, 6.3). HTTP/2 has neither header nor reason phrase, and tells.
  */
-function isFramed(headers: Readonly<Record<string, string>>, status: number, statusMessage = ''): boolean {
+function isFramed(
+  headers: Readonly<Record<string, string>>,
+  status: number,
+  statusMessage: string | undefined,
+  mayBeHTTP2: boolean,
+): boolean {
   if (status === 204 || status === 205 || status === 304) return true;
   if ('content-length' in headers || 'transfer-encoding' in headers) return true;
-  return statusMessage === '' && !('connection' in headers);
+  return mayBeHTTP2 && (statusMessage ?? '') === '' && !('connection' in headers);
 }
 
 function classify(error: unknown): TransportFailure {
@@ -164,6 +175,12 @@ function classify(error: unknown): TransportFailure {
   }
   if (code === 'UND_ERR_HEADERS_TIMEOUT') return 'headers-timeout';
   if (code === 'UND_ERR_BODY_TIMEOUT') return 'body-timeout';
-  if (code === 'UND_ERR_INVALID_ARG' || code === 'UND_ERR_REQ_CONTENT_LENGTH_MISMATCH') return 'invalid';
+  if (
+    code === 'UND_ERR_INVALID_ARG' ||
+    code === 'UND_ERR_DESTROYED' ||
+    code === 'UND_ERR_CLOSED' ||
+    code === 'UND_ERR_REQ_CONTENT_LENGTH_MISMATCH'
+  )
+    return 'invalid';
   return code === 'UND_ERR_HEADERS_OVERFLOW' ? 'protocol' : 'lost';
 }
