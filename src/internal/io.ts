@@ -74,24 +74,28 @@ export interface WritableFile {
   close(): Promise<void>;
 }
 
-/** Files, where there are any. */
+/**
+ * Files, where there are any. Names are looked at, made and moved in one go, so that a sink has its file in the turn in which it is
+ * subscribed to: a source that is shared must not run ahead of it. Data waits for the disk.
+ */
 export interface Files {
   /** The machine's name: process ids mean nothing on another. */
   readonly hostName: string;
   /** The absolute form of a path: what two writers of one file agree on. */
   resolve(path: string): string;
-  exists(path: string): Promise<boolean>;
-  makeParents(path: string): Promise<void>;
+  /** Throws for what is no ordinary file: a folder, a device. */
+  exists(path: string): boolean;
+  makeParents(path: string): void;
   /** Creates a file that must not exist; `undefined` when it does. */
-  create(path: string): Promise<WritableFile | undefined>;
+  create(path: string): WritableFile | undefined;
   /** Writes a small new file in one go; false when it exists. */
-  createWith(path: string, text: string): Promise<boolean>;
-  read(path: string): Promise<string | undefined>;
-  remove(path: string): Promise<void>;
+  createWith(path: string, text: string): boolean;
+  read(path: string): string | undefined;
+  remove(path: string): void;
   /** Moves over whatever is there, atomically. */
-  replace(from: string, to: string): Promise<void>;
+  replace(from: string, to: string): void;
   /** Moves to a name that must be free, atomically where the file system can; false when it is taken. */
-  publish(from: string, to: string): Promise<boolean>;
+  publish(from: string, to: string): boolean;
   /** Makes the names in a file's folder durable. */
   syncFolder(path: string): Promise<void>;
   readonly processId: number;

@@ -19,25 +19,23 @@ export class PartialFile {
   }
 
   /** Gives the closed file its name. A taken name is left alone unless it may be replaced. */
-  async publish(mayReplace: boolean): Promise<void> {
-    if (mayReplace) await this.#files.replace(this.path, this.#target);
-    else if (!(await this.#files.publish(this.path, this.#target))) {
+  publish(mayReplace: boolean): void {
+    if (mayReplace) this.#files.replace(this.path, this.#target);
+    else if (!this.#files.publish(this.path, this.#target)) {
       throw new SinkError(`${this.#target} was made by somebody else meanwhile; the text is in ${this.path}`, {
         context: { path: this.#target },
       });
     }
   }
 
-  /** Lets others write; called after the file is closed and moved, or left where it is. */
-  async release(): Promise<void> {
-    await this.#files.remove(lockOf(this.path));
+  /** Removes the closed file. */
+  remove(): void {
+    this.#files.remove(this.path);
   }
 
-  /** Leaves nothing behind. */
-  async discard(): Promise<void> {
-    await this.file.close();
-    await this.#files.remove(this.path);
-    await this.release();
+  /** Lets others write; called after the file is closed and moved, or left where it is. */
+  release(): void {
+    this.#files.remove(lockOf(this.path));
   }
 }
 
@@ -45,16 +43,16 @@ export class PartialFile {
  * Opens `<target>.partial` for one owner, who stands in `<target>.partial.owner` meanwhile: the file of a live owner is
  * refused, and that of a dead one is told apart.
  */
-export async function openPartial(files: Files, target: string, onPartial: OnPartial): Promise<PartialFile> {
+export function openPartial(files: Files, target: string, onPartial: OnPartial): PartialFile {
   const path = partialOf(target);
-  await takeLock(files, path, lockOf(path));
+  takeLock(files, path, lockOf(path));
   try {
-    if (await files.exists(path)) await makeRoom(files, path, onPartial);
-    const file = await files.create(path);
+    if (files.exists(path)) makeRoom(files, path, onPartial);
+    const file = files.create(path);
     if (file === undefined) throw isOwned(path);
     return new PartialFile(files, target, file);
   } catch (error) {
-    await files.remove(lockOf(path));
+    files.remove(lockOf(path));
     throw error;
   }
 }
@@ -68,11 +66,11 @@ function lockOf(path: string): string {
 }
 
 /** Takes a lock that is free, or whose owner is dead. */
-async function takeLock(files: Files, path: string, lock: string): Promise<void> {
+function takeLock(files: Files, path: string, lock: string): void {
   // All threads of a process agree on its time origin, and a later process of the same number has another.
   const me = `${String(files.processId)} ${String(performance.timeOrigin)} ${files.hostName}`;
-  if (await files.createWith(lock, me)) return;
-  const owner = await files.read(lock);
+  if (files.createWith(lock, me)) return;
+  const owner = files.read(lock);
   if (owner === undefined) throw isOwned(path);
   const processId = Number.parseInt(owner, 10);
   const hostName = /^\d+ [\d.]+ (\S+)$/.exec(owner)?.[1];
@@ -84,20 +82,20 @@ async function takeLock(files: Files, path: string, lock: string): Promise<void>
 
   // Several may find a dead owner's lock. Who removes it holds a lock on it, or the lock of a faster one would be removed.
   const grave = `${lock}.${owner.replace(/\D/g, '').slice(0, 32)}`;
-  await takeLock(files, path, grave);
+  takeLock(files, path, grave);
   try {
-    if ((await files.read(lock)) !== owner) throw isOwned(path);
-    await files.remove(lock);
-    if (!(await files.createWith(lock, me))) throw isOwned(path);
+    if (files.read(lock) !== owner) throw isOwned(path);
+    files.remove(lock);
+    if (!files.createWith(lock, me)) throw isOwned(path);
   } finally {
-    await files.remove(grave);
+    files.remove(grave);
   }
 }
 
-async function makeRoom(files: Files, path: string, onPartial: OnPartial): Promise<void> {
+function makeRoom(files: Files, path: string, onPartial: OnPartial): void {
   switch (onPartial) {
     case 'replace':
-      await files.remove(path);
+      files.remove(path);
       return;
     case 'error':
       throw new SinkError(
@@ -108,7 +106,7 @@ async function makeRoom(files: Files, path: string, onPartial: OnPartial): Promi
       );
     case 'keep':
       for (let n = 1; ; n += 1) {
-        if (await files.publish(path, `${path}.${String(n)}`)) return;
+        if (files.publish(path, `${path}.${String(n)}`)) return;
       }
   }
 }

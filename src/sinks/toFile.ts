@@ -100,7 +100,7 @@ export function toFile(path: string, options: ToFileOptions = {}): OperatorFunct
   for (const reason of publishOn) requireOneOf('publishOn', reason, FINISH_REASONS);
   requireAtLeast(1, { maxWaitingChars });
   return operate((source, subscriber) => {
-    void new FileSink(files, files.resolve(path), options, subscriber).start(source);
+    new FileSink(files, files.resolve(path), options, subscriber).start(source);
   });
 }
 
@@ -123,26 +123,25 @@ class FileSink {
     this.#isSelected = selectOutput(options);
   }
 
-  async start(source: Observable<StreamEvent | string>): Promise<void> {
+  /** In one turn, since a source that is shared may be running when the next begins. */
+  start(source: Observable<StreamEvent | string>): void {
+    if (this.#subscriber.closed) return;
     let partial: PartialFile | undefined;
     try {
-      partial = await this.#open();
-      if (this.#subscriber.closed) await partial?.discard();
+      partial = this.#open();
     } catch (error) {
       this.#tell(this.#failure(error), { where: 'none' });
       return;
     }
-    if (this.#subscriber.closed) this.#tell({ outcome: 'stopped', by: 'unsubscribe' }, { where: 'none' });
-    else if (partial === undefined) this.#tell({ outcome: 'complete' }, { where: this.#path, skipped: true });
+    if (partial === undefined) this.#tell({ outcome: 'complete' }, { where: this.#path, skipped: true });
     else this.#connect(source, partial);
   }
 
   /** Everything that can be known before the paid request is checked here. Without a file there is nothing to do. */
-  async #open(): Promise<PartialFile | undefined> {
+  #open(): PartialFile | undefined {
     const { ifExists = 'error', onPartial = 'replace', parents = false } = this.#options;
-    if (parents) await this.#files.makeParents(this.#path);
-    const exists = await this.#files.exists(this.#path);
-    if (this.#subscriber.closed) return undefined;
+    if (parents) this.#files.makeParents(this.#path);
+    const exists = this.#files.exists(this.#path);
     if (!exists || ifExists === 'overwrite') return openPartial(this.#files, this.#path, onPartial);
     if (ifExists === 'skip') return undefined;
     throw new SinkError(`${this.#path} exists already; ifExists: 'skip' or 'overwrite' says what to do`, {
@@ -245,8 +244,13 @@ class FileSink {
       } finally {
         await partial.file.close();
       }
+      if (judged.by === 'unsubscribe' && writer.written.bytes === 0) {
+        // The reader left before anything came, and nobody will look for it.
+        partial.remove();
+        where = 'none';
+      }
       if (isPublic) {
-        await partial.publish(ifExists === 'overwrite');
+        partial.publish(ifExists === 'overwrite');
         where = this.#path;
         if (fsync) await this.#files.syncFolder(where);
       }
@@ -254,7 +258,7 @@ class FileSink {
       verdict = addFailure(verdict, this.#failure(error));
     }
     try {
-      await partial.release();
+      partial.release();
     } catch (error) {
       // The file is as it should be; only the next writer will ask whose it is.
       io.warn(this.#failure(error).error.message);

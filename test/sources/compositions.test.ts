@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,17 +8,21 @@ import {
   catchError,
   combineLatest,
   concat,
+  connect,
   defer,
   delay,
   EMPTY,
   finalize,
   lastValueFrom,
   map,
+  merge,
   type Observable,
   retry,
+  share,
   take,
   tap,
   throwError,
+  toArray,
 } from 'rxjs';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { HTTPError, InterruptedError, type MillraceError, ProviderError } from '../../src/errors.js';
@@ -429,4 +433,37 @@ it('many sinks on one output warn of nothing', async () => {
   await new Promise((resolve) => setImmediate(resolve));
   process.off('warning', note);
   expect(warnings).toEqual([]);
+});
+
+describe('one request with several sinks', () => {
+  it.each<[string, (source: Observable<StreamEvent>, a: string, b: string) => Observable<Receipt>[]]>([
+    [
+      'share',
+      (source, a, b) => {
+        const shared = source.pipe(share());
+        return [shared.pipe(toFile(a)), shared.pipe(toFile(b))];
+      },
+    ],
+    [
+      'connect',
+      (source, a, b) => [source.pipe(connect((shared) => merge(shared.pipe(toFile(a)), shared.pipe(toFile(b)))))],
+    ],
+  ])('through %s loses nothing', async (_, split) => {
+    const [a, b] = [join(folder, 'a'), join(folder, 'b')];
+    provider.next({ pieces: ['one ', 'two ', 'three'] });
+    const receipts = await lastValueFrom(merge(...split(fromCall(chat()), a, b)).pipe(toArray()));
+    expect(receipts).toMatchObject([{ outcome: 'complete' }, { outcome: 'complete' }]);
+    expect([await readFile(a, 'utf8'), await readFile(b, 'utf8')]).toEqual(['one two three', 'one two three']);
+    expect(provider.requests).toHaveLength(1);
+  });
+
+  it('through connect, of a source that is over at once, loses nothing either', async () => {
+    const events: StreamEvent[] = [
+      { type: 'text', text: 'Hi', index: 0, name: 'output' },
+      { type: 'finish', reason: 'stop' },
+    ];
+    const path = join(folder, 'a');
+    await lastValueFrom(fromCall(fakeCall(events)).pipe(connect((shared) => shared.pipe(toFile(path)))));
+    expect(await readFile(path, 'utf8')).toBe('Hi');
+  });
 });

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import * as fs from 'node:fs/promises';
+import * as fs from 'node:fs';
+import * as promises from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { hostname } from 'node:os';
 import process from 'node:process';
@@ -10,88 +11,119 @@ function codeOf(error: unknown): string | undefined {
 }
 
 /** Runs a file operation; the given codes become `undefined`, everything else stays an error. */
-async function unless<T>(codes: readonly string[], operation: Promise<T>): Promise<T | undefined> {
+function unless<T>(codes: readonly string[], operation: () => T): T | undefined {
   try {
-    return await operation;
+    return operation();
   } catch (error) {
     if (codes.includes(codeOf(error) ?? '')) return undefined;
     throw error;
   }
 }
 
+/** A promise of a callback's result. */
+function done<T>(start: (callback: (error: Error | null, result?: T) => void) => void): Promise<T> {
+  return new Promise((resolve, reject) => {
+    start((error, result) => {
+      if (error === null) resolve(result as T);
+      else reject(error);
+    });
+  });
+}
+
 /** A file that is written from its start, piece after piece. */
-function writable(handle: fs.FileHandle): WritableFile {
+function writable(file: number): WritableFile {
   let position = 0;
   return {
     write: async (bytes) => {
       let written = 0;
       // A write may be short (POSIX write(2)): go on until all of it is out.
       while (written < bytes.length) {
-        const result = await handle.write(bytes, written, bytes.length - written, position);
-        written += result.bytesWritten;
-        position += result.bytesWritten;
+        const count = await done<number>((callback) => {
+          fs.write(file, bytes, written, bytes.length - written, position, callback);
+        });
+        written += count;
+        position += count;
       }
     },
     truncate: async (length) => {
-      await handle.truncate(length);
+      await done<void>((callback) => {
+        fs.ftruncate(file, length, callback);
+      });
       position = length;
     },
-    sync: () => handle.sync(),
-    close: () => handle.close(),
+    sync: () =>
+      done<void>((callback) => {
+        fs.fsync(file, callback);
+      }),
+    close: () =>
+      done<void>((callback) => {
+        fs.close(file, callback);
+      }),
   };
 }
 
 /** Files on Node. */
 export const nodeFiles: Files = {
   resolve: (path) => resolve(path),
-  exists: async (path) => {
-    const found = await unless(['ENOENT'], fs.lstat(path));
+  exists: (path) => {
+    const found = fs.lstatSync(path, { throwIfNoEntry: false });
     // A text must not take the place of a folder, a device or a pipe.
     if (found !== undefined && !found.isFile() && !found.isSymbolicLink()) throw new Error('it is no ordinary file');
     return found !== undefined;
   },
-  makeParents: async (path) => {
-    await fs.mkdir(dirname(path), { recursive: true });
+  makeParents: (path) => {
+    fs.mkdirSync(dirname(path), { recursive: true });
   },
-  create: async (path) => {
-    const handle = await unless(['EEXIST'], fs.open(path, 'wx'));
-    return handle === undefined ? undefined : writable(handle);
+  create: (path) => {
+    const file = unless(['EEXIST'], () => fs.openSync(path, 'wx'));
+    return file === undefined ? undefined : writable(file);
   },
-  createWith: async (path, text) => {
+  createWith: (path, text) => {
     // Under a name of its own first: whoever finds `path` finds all of its text.
     const draft = join(dirname(path), `.millrace-${randomUUID()}`);
     try {
-      await fs.writeFile(draft, text, { flag: 'wx' });
-      return await nodeFiles.publish(draft, path);
+      fs.writeFileSync(draft, text, { flag: 'wx' });
+      return nodeFiles.publish(draft, path);
     } finally {
-      await nodeFiles.remove(draft);
+      nodeFiles.remove(draft);
     }
   },
-  read: (path) => unless(['ENOENT'], fs.readFile(path, 'utf8')),
-  remove: async (path) => {
-    await unless(['ENOENT'], fs.unlink(path));
+  read: (path) => unless(['ENOENT'], () => fs.readFileSync(path, 'utf8')),
+  remove: (path) => {
+    unless(['ENOENT'], () => {
+      fs.unlinkSync(path);
+    });
   },
-  replace: (from, to) => fs.rename(from, to),
-  publish: async (from, to) => {
+  replace: (from, to) => {
+    fs.renameSync(from, to);
+  },
+  publish: (from, to) => {
     try {
       // A hard link takes a free name or fails; a rename would take a taken one as well.
-      await fs.link(from, to);
+      fs.linkSync(from, to);
     } catch (error) {
       if (codeOf(error) === 'EEXIST') return false;
       if (!['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK'].includes(codeOf(error) ?? '')) throw error;
-      if ((await unless(['ENOENT'], fs.lstat(to))) !== undefined) return false;
-      await fs.rename(from, to);
+      if (fs.lstatSync(to, { throwIfNoEntry: false }) !== undefined) return false;
+      fs.renameSync(from, to);
       return true;
     }
-    await fs.unlink(from);
+    fs.unlinkSync(from);
     return true;
   },
   syncFolder: async (path) => {
     // Windows opens no folders, and some network file systems sync none: there the name is as durable as they make it.
-    const folder = await unless(['EPERM', 'EISDIR', 'EACCES'], fs.open(dirname(path), 'r'));
+    const allow = (error: unknown, ...codes: readonly string[]): void => {
+      if (!codes.includes(codeOf(error) ?? '')) throw error;
+    };
+    const folder = await promises.open(dirname(path), 'r').catch((error: unknown) => {
+      allow(error, 'EPERM', 'EISDIR', 'EACCES');
+    });
     if (folder === undefined) return;
     try {
-      await unless(['EPERM', 'EINVAL', 'ENOTSUP'], folder.sync());
+      await folder.sync().catch((error: unknown) => {
+        allow(error, 'EPERM', 'EINVAL', 'ENOTSUP');
+      });
     } finally {
       await folder.close();
     }
