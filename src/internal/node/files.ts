@@ -21,7 +21,7 @@ function unless<T>(codes: readonly string[], operation: () => T): T | undefined 
 }
 
 /** A promise of a callback's result. */
-function done<T>(start: (callback: (error: Error | null, result?: T) => void) => void): Promise<T> {
+function done<T = undefined>(start: (callback: (error: Error | null, result?: T) => void) => void): Promise<T> {
   return new Promise((resolve, reject) => {
     start((error, result) => {
       if (error === null) resolve(result as T);
@@ -46,17 +46,17 @@ function writable(file: number): WritableFile {
       }
     },
     truncate: async (length) => {
-      await done<void>((callback) => {
+      await done((callback) => {
         fs.ftruncate(file, length, callback);
       });
       position = length;
     },
     sync: () =>
-      done<void>((callback) => {
+      done((callback) => {
         fs.fsync(file, callback);
       }),
     close: () =>
-      done<void>((callback) => {
+      done((callback) => {
         fs.close(file, callback);
       }),
   };
