@@ -1,9 +1,13 @@
-import { Agent, type Dispatcher, EnvHttpProxyAgent } from 'undici';
+import { Agent, type Dispatcher, EnvHttpProxyAgent, ProxyAgent } from 'undici';
 import process from 'node:process';
-import type { ResponseHead, Transport, TransportFailure } from '../io.js';
+import type { ResponseHead, Transport, TransportControl, TransportFailure } from '../io.js';
 import { decompress, type Decompressor, readCodings } from './decompress.js';
+import { wakingPool } from './wakingPool.js';
 
-/** undici's `dispatch`: the way to the bytes with the least in between. */
+/**
+ * undici's `dispatch`: the way to the bytes with the least in between. A caller's own dispatcher stays exposed to the crash
+ * that `wakingPool.ts` keeps from ours; so does a SOCKS proxy's, whose pools undici makes itself.
+ */
 export const undiciTransport: Transport = (request, handler) => {
   const { url, method, headers, body } = request;
   let controller: Dispatcher.DispatchController | undefined;
@@ -11,6 +15,8 @@ export const undiciTransport: Transport = (request, handler) => {
   let aborted = false;
   let paused = false;
   let framed = false;
+  let headSeen = false;
+  let dropsBody = false;
 
   const fail = (kind: TransportFailure, cause: unknown): void => {
     if (aborted) return;
@@ -59,7 +65,25 @@ export const undiciTransport: Transport = (request, handler) => {
       },
     });
 
+  const control: TransportControl = {
+    abort,
+    pause: () => {
+      paused = true;
+      controller?.pause();
+      decompressor?.pause();
+    },
+    resume: () => {
+      paused = false;
+      decompressor?.resume();
+      controller?.resume();
+    },
+  };
+
   const dispatcher = (request.dispatcher as Dispatcher | undefined) ?? defaultDispatcher(request.connectTimeoutMs);
+  if (dispatcher instanceof Error) {
+    fail('invalid', dispatcher);
+    return control;
+  }
   dispatcher.dispatch(
     {
       origin: url.origin,
@@ -79,19 +103,24 @@ export const undiciTransport: Transport = (request, handler) => {
       },
       onResponseStart: (started, status, rawHeaders, statusMessage) => {
         if (aborted || status < 200) return; // 1xx: the answer is still to come
+        headSeen = true;
         const head: ResponseHead = { status, headers: flatten(rawHeaders), url: url.href };
         framed = isFramed(head.headers, status, statusMessage, request.dispatcher !== undefined);
         const codings = readCodings(head.headers['content-encoding']);
         if ('refused' in codings) {
-          fail('protocol', new Error(codings.refused));
-          return;
-        }
-        if (codings.length > 0) decompressor = startDecompression(codings);
+          if (status < 300) {
+            fail('protocol', new Error(codings.refused));
+            return;
+          }
+          // The status says what is the matter, its headers when to come again: more than a body that cannot be read.
+          dropsBody = true;
+        } else if (codings.length > 0) decompressor = startDecompression(codings);
         handler.onHead(head);
         if (paused) started.pause();
       },
       onResponseData: (started, chunk) => {
-        if (aborted) return;
+        // A parser that goes on after a pause may have nothing to show.
+        if (aborted || dropsBody || chunk.length === 0) return;
         if (decompressor === undefined) handler.onData(chunk);
         else if (!decompressor.write(chunk)) started.pause();
       },
@@ -105,42 +134,47 @@ export const undiciTransport: Transport = (request, handler) => {
       onResponseError: (_, error) => {
         if (aborted) return;
         lost = () => {
-          fail(classify(error), error);
+          fail(classify(error, headSeen), error);
         };
         finish(lost);
       },
     },
   );
 
-  return {
-    abort,
-    pause: () => {
-      paused = true;
-      controller?.pause();
-      decompressor?.pause();
-    },
-    resume: () => {
-      paused = false;
-      decompressor?.resume();
-      controller?.resume();
-    },
-  };
+  return control;
 };
 
 // One agent per connect limit, made when first needed. HTTP/2 is left to the caller's own dispatcher.
 const agents: Map<string, Dispatcher> = new Map();
 
-function defaultDispatcher(connectTimeoutMs: number): Dispatcher {
+/** An error when the environment names a proxy that cannot be used. */
+function defaultDispatcher(connectTimeoutMs: number): Dispatcher | Error {
   const { env } = process;
-  const proxies = ['http_proxy', 'https_proxy', 'no_proxy'].map((name) => env[name] ?? env[name.toUpperCase()] ?? '');
-  const key = [connectTimeoutMs, ...proxies].join(' ');
+  const proxies = ['http_proxy', 'https_proxy', 'no_proxy'].map((lower) => {
+    const name = env[lower] === undefined ? lower.toUpperCase() : lower;
+    return { name, value: env[name] ?? '' };
+  });
+  const key = [connectTimeoutMs, ...proxies.map(({ value }) => value)].join(' ');
   let agent = agents.get(key);
   if (agent === undefined) {
-    const options = { connect: { timeout: connectTimeoutMs }, allowH2: false };
-    agent = proxies.slice(0, 2).every((proxy) => proxy === '') ? new Agent(options) : new EnvHttpProxyAgent(options);
+    const options = { connect: { timeout: connectTimeoutMs }, allowH2: false, factory: wakingPool };
+    const named = proxies.slice(0, 2).filter(({ value }) => value !== '');
+    const unusable = named.find(({ value }) => !isUsableProxy(value));
+    // Not the URL parser's own error: it shows its input, which may hold a password.
+    if (unusable !== undefined) return new Error(`the environment variable ${unusable.name} is not a usable proxy URL`);
+    agent = named.length === 0 ? new Agent(options) : new EnvHttpProxyAgent(options);
     agents.set(key, agent);
   }
   return agent;
+}
+
+function isUsableProxy(url: string): boolean {
+  try {
+    void new ProxyAgent(url).close();
+    return true;
+  } catch {
+    return false; // why is not told: see above
+  }
 }
 
 function flatten(headers: Readonly<Record<string, string | readonly string[] | undefined>>): Record<string, string> {
@@ -166,21 +200,35 @@ function isFramed(
   return mayBeHTTP2 && (statusMessage ?? '') === '' && !('connection' in headers);
 }
 
-function classify(error: unknown): TransportFailure {
-  const { code, name } = error as { code?: unknown; name?: unknown };
+function classify(error: unknown, headSeen: boolean): TransportFailure {
+  const { code, name, message } = error as { code?: unknown; name?: unknown; message?: unknown };
   if (name === 'HTTPParserError') {
     // It quotes the bytes at which it failed, which may be model output: errors of ours show none.
     (error as { data?: unknown }).data = undefined;
-    return code === 'HPE_INVALID_EOF_STATE' ? 'lost' : 'protocol'; // lost: the connection closed inside a chunk
+    // lost: the connection closed inside a chunk. undici 7.30.2 has no name for this error of its parser, only the text.
+    const isCut = code === 'HPE_INVALID_EOF_STATE' || String(message).includes('Invalid EOF state');
+    return isCut ? 'lost' : 'protocol';
   }
-  if (code === 'UND_ERR_HEADERS_TIMEOUT') return 'headers-timeout';
-  if (code === 'UND_ERR_BODY_TIMEOUT') return 'body-timeout';
-  if (
-    code === 'UND_ERR_INVALID_ARG' ||
-    code === 'UND_ERR_DESTROYED' ||
-    code === 'UND_ERR_CLOSED' ||
-    code === 'UND_ERR_REQ_CONTENT_LENGTH_MISMATCH'
-  )
-    return 'invalid';
-  return code === 'UND_ERR_HEADERS_OVERFLOW' ? 'protocol' : 'lost';
+  switch (code) {
+    case 'UND_ERR_HEADERS_TIMEOUT':
+      return 'headers-timeout';
+    case 'UND_ERR_BODY_TIMEOUT':
+      return 'body-timeout';
+    case 'UND_ERR_INVALID_ARG':
+    case 'UND_ERR_NOT_SUPPORTED': // an `expect` header
+    case 'UND_ERR_DESTROYED':
+    case 'UND_ERR_CLOSED':
+    case 'UND_ERR_REQ_CONTENT_LENGTH_MISMATCH':
+      return 'invalid';
+    case 'UND_ERR_HEADERS_OVERFLOW':
+      return 'protocol';
+    case 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH':
+      // Of a body: it was cut. Before there is one: what undici makes of headers that contradict each other.
+      return headSeen ? 'lost' : 'protocol';
+    case 'UND_ERR_ABORTED':
+      // A proxy that refuses to make a tunnel (407, 403): asking again changes nothing.
+      return String(message).startsWith('Proxy response (') ? 'protocol' : 'lost';
+    default:
+      return 'lost';
+  }
 }
