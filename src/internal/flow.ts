@@ -381,12 +381,15 @@ export function register(flow: Flow): void {
 
 /** Runs a subscription in the name of a scope: flows that are subscribed on this stack register with it. */
 export function subscribeWithin(scope: Scope | undefined, run: () => void): void {
-  const { subscribing } = stack;
+  const { subscribing, delivering } = stack;
   stack.subscribing = scope;
+  // A stream that is begun in the middle of another one's delivery is not filled by that delivery.
+  if (scope !== undefined) stack.delivering = undefined;
   try {
     run();
   } finally {
     stack.subscribing = subscribing;
+    stack.delivering = delivering;
   }
 }
 
