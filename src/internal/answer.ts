@@ -77,6 +77,11 @@ export class Answer {
     return this.#flow.proven;
   }
 
+  /** The stream failed: what the decoder held back is delivered, since it was received. */
+  release(): void {
+    this.#decoder.release?.(this.#emit);
+  }
+
   submitted(answer: unknown): void {
     this.#decoder.submitted(answer, this.#emit);
   }

@@ -38,7 +38,13 @@ export function connectDecoder(subscriber: Subscriber<StreamEvent>, decoding: De
   });
   const scope = new Scope(true, flow);
 
-  const fail = (error: unknown): void => {
+  const fail = (reason: unknown): void => {
+    let error = reason;
+    try {
+      answer.release();
+    } catch (thrown) {
+      error = thrown; // as where a dialect throws at the end
+    }
     flow.proven = false;
     flow.end('error');
     subscriber.error(answer.attach(explain === undefined ? error : explain(error)));

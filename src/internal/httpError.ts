@@ -23,6 +23,24 @@ const remedies: Readonly<Record<number, string | undefined>> = {
   429: 'ask less often, or later',
 };
 
+/** What JSON holds below this depth is left out: no API's error body is so deep, and one that is could exhaust the stack. */
+const MAX_DEPTH = 64;
+
+/** Redacts what was parsed and not its text: in the text a key may be written with escapes. */
+function redactValue(value: unknown, headers: Readonly<Record<string, string>>, depth = 0): unknown {
+  if (typeof value === 'string') return redactSecrets(value, headers);
+  if (typeof value === 'number') {
+    const digits = String(value);
+    return redactSecrets(digits, headers) === digits ? value : '[redacted]';
+  }
+  if (typeof value !== 'object' || value === null) return value;
+  if (depth === MAX_DEPTH) return '[left out]';
+  if (Array.isArray(value)) return value.map((item: unknown) => redactValue(item, headers, depth + 1));
+  return Object.fromEntries(
+    Object.entries(value).map(([key, item]) => [redactSecrets(key, headers), redactValue(item, headers, depth + 1)]),
+  );
+}
+
 /** Makes the error for an answer that is not a success, from what its body says. */
 export function httpError(
   head: ResponseHead,
@@ -30,13 +48,13 @@ export function httpError(
   sentHeaders: Readonly<Record<string, string>>,
   now: number,
 ): HTTPError {
-  const text = redactSecrets(bodyText, sentHeaders);
-  let body: unknown = text;
+  let body: unknown = bodyText;
   try {
-    body = JSON.parse(text);
+    body = JSON.parse(bodyText);
   } catch {
     // Not JSON: error pages of proxies are text, and the text is the body.
   }
+  body = redactValue(body, sentHeaders);
   const isMarkup = typeof body === 'string' && body.trimStart().startsWith('<');
   const { code, message } = isMarkup ? { code: undefined, message: undefined } : readErrorBody(body);
   const where = redactURL(head.url);
@@ -46,7 +64,7 @@ export function httpError(
   const remedy = remedies[head.status];
   return new HTTPError(parts.join(': ') + (remedy === undefined ? '' : ` (${remedy})`), {
     status: head.status,
-    body: text === '' ? undefined : body,
+    body: body === '' ? undefined : body,
     providerCode: code,
     providerMessage: message,
     retryAfterMs: readRetryAfter(head.headers, now),

@@ -1,7 +1,8 @@
 import type { OperatorFunction } from 'rxjs';
+import { ProtocolError } from '../errors.js';
 import { createJSONDocumentParser } from '../protocol/jsonDocumentParser.js';
 import { createNDJSONParser } from '../protocol/ndjsonParser.js';
-import { createSSEParser, DEFAULT_MAX_LINE_BYTES } from '../protocol/sseParser.js';
+import { createSSEParser, DEFAULT_MAX_LINE_BYTES, type SSEParser } from '../protocol/sseParser.js';
 import type { WireEvent } from '../types.js';
 import { type BodyParser, connectParser } from './connectParser.js';
 
@@ -32,10 +33,51 @@ export function parseBody(pick: () => Framing, limits: FramingLimits): OperatorF
 function create(framing: Framing, limits: FramingLimits): BodyParser<WireEvent> {
   switch (framing) {
     case 'sse':
-      return createSSEParser(limits);
+      return unlessJSON(createSSEParser(limits));
     case 'ndjson':
       return createNDJSONParser(limits);
     case 'json':
       return createJSONDocumentParser(limits.maxLineBytes ?? DEFAULT_MAX_LINE_BYTES);
+  }
+}
+
+/** Characters of a body without events that are kept to see whether they are JSON; chosen. */
+const MAX_JSON_CHARS = 1_048_576;
+
+/** Says so where a body that was read as server-sent events, and had none, was a JSON document under another type. */
+function unlessJSON(parser: SSEParser): BodyParser<WireEvent> {
+  const decoder = new TextDecoder();
+  /** The body so far, without leading white space; undefined once it cannot be a document. */
+  let body: string | undefined = '';
+  return {
+    push: (chunk, emit) => {
+      if (body !== undefined) {
+        const piece = decoder.decode(chunk, { stream: true });
+        body = body === '' ? piece.trimStart() : body + piece;
+        if (body.length > MAX_JSON_CHARS || !/^([[{]|$)/.test(body)) body = undefined;
+      }
+      parser.push(chunk, emit);
+    },
+    end: () => {
+      parser.end();
+      if (body === undefined || !isJSON(body)) return;
+      // Not quoted: it may hold what was asked, or a key.
+      throw new ProtocolError(
+        `A JSON document of ${String(body.length)} characters came where server-sent events were expected`,
+        { context: { contentType: 'application/json' } },
+      );
+    },
+    stop: () => {
+      parser.stop();
+    },
+  };
+}
+
+function isJSON(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false; // cut, or something else: the missing proof is reported
   }
 }

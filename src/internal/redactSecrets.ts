@@ -3,7 +3,7 @@ const MIN_SECRET_CHARS = 8;
 
 /**
  * Takes the caller's header values out of a text that a server sent: some servers quote the key they refuse. A value such as
- * `Bearer KEY` is taken out as a whole and as `KEY` alone.
+ * `Bearer KEY` is taken out as a whole and as `KEY` alone, as it is and as JSON may escape it.
  */
 export function redactSecrets(text: string, headers: Readonly<Record<string, string>>): string {
   const secrets = new Set<string>();
@@ -17,9 +17,34 @@ export function redactSecrets(text: string, headers: Readonly<Record<string, str
   // The longest first: one may be part of another, whose rest would stay.
   for (const secret of [...secrets].sort((a, b) => b.length - a.length)) {
     clean = clean.replaceAll(secret, () => '[redacted]');
+    if (clean.includes('\\')) clean = redactEscaped(clean, secret);
   }
   return clean;
 }
+
+/** Takes a secret out of the text of a JSON document, where any of its characters may be escaped (RFC 8259, 7). */
+function redactEscaped(text: string, secret: string): string {
+  let plain = '';
+  /** Where in `text` each character of `plain` begins. */
+  const starts: number[] = [];
+  for (const { 0: piece, 1: code, 2: letter, index } of text.matchAll(JSON_CHARACTER)) {
+    starts.push(index);
+    if (code !== undefined) plain += String.fromCharCode(Number.parseInt(code, 16));
+    else if (letter !== undefined) plain += letter === 't' ? '\t' : letter;
+    else plain += piece;
+  }
+  starts.push(text.length);
+  let clean = '';
+  let from = 0;
+  for (let at = plain.indexOf(secret); at !== -1; at = plain.indexOf(secret, at + secret.length)) {
+    clean += `${text.slice(from, starts[at])}[redacted]`;
+    from = starts[at + secret.length] ?? text.length;
+  }
+  return clean + text.slice(from);
+}
+
+/** One character, or an escape for one that a header can hold. */
+const JSON_CHARACTER = /\\(?:u([0-9a-f]{4})|(["\\/t]))|[^]/gi;
 
 const harmless: ReadonlySet<string> = new Set([
   'accept',

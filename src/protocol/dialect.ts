@@ -22,10 +22,13 @@ export interface Decoder {
    */
   push(event: WireEvent, emit: Emit): Proof;
   /**
-   * The transport is over. True when the answer is complete, after emitting what closes it (warnings, `finish`).
+   * The transport is over. True when the answer is complete, after emitting what closes it (warnings, `finish`); false after
+   * emitting what `release` does.
    * @param intact - the HTTP framing itself said that the body is whole
    */
   end(intact: boolean, emit: Emit): boolean;
+  /** The stream failed in another way: emits text that was held back. A decoder that holds none needs no such method. */
+  release?(emit: Emit): void;
   /** The answer to the request that created the work, where work is created first and streamed after. */
   submitted(answer: unknown, emit: Emit): void;
 }
@@ -89,6 +92,8 @@ export interface DialectOptions<Frame, State> {
   readonly end?: 'proof' | 'eof' | undefined;
   /** Called before the `finish` event: emit what was held back (tool calls, a partial tag). */
   readonly flush?: ((stream: DialectStream<State>) => void) | undefined;
+  /** The stream ended without proof, or failed: emit text that was held back, and nothing that must be whole. */
+  readonly release?: ((stream: DialectStream<State>) => void) | undefined;
   /** Reads the answer to the request that created the work. @defaultValue it arrives as `raw` */
   readonly submitted?: ((answer: unknown, stream: DialectStream<State>) => void) | undefined;
 }
@@ -172,7 +177,10 @@ class DialectDecoder<Frame, State> implements Decoder, DialectStream<State> {
     if (this.#done) return true;
     this.#emit = emit;
     if (this.#finish === undefined) {
-      if (this.#options.end !== 'eof' || !intact || this.#isCut) return false;
+      if (this.#options.end !== 'eof' || !intact || this.#isCut) {
+        this.release(emit);
+        return false;
+      }
       this.done();
       return true;
     }
@@ -185,6 +193,12 @@ class DialectDecoder<Frame, State> implements Decoder, DialectStream<State> {
     }
     this.done();
     return true;
+  }
+
+  release(emit: Emit): void {
+    if (this.#done) return;
+    this.#emit = emit;
+    this.#options.release?.(this);
   }
 
   submitted(answer: unknown, emit: Emit): void {

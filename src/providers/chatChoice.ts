@@ -78,14 +78,14 @@ export class ChatChoice {
     return true;
   }
 
-  /** Emits what was held as the beginning of a tag: none came. */
+  /** The stream is cut: emits what was held as the beginning of a tag, see {@link InlineThinking.release}. */
   release(emit: Emit): void {
-    this.#inline?.flush(this.#sayTo(emit));
+    this.#inline?.release(this.#sayTo(emit));
   }
 
   /** The stream is over: emits what was held back. */
   flush(emit: Emit): void {
-    this.release(emit);
+    this.#inline?.flush(this.#sayTo(emit));
     this.#calls.finish(this.finish?.reason, emit);
   }
 
@@ -158,7 +158,7 @@ export class ChatChoice {
   }
 
   #end(word: string, emit: Emit): void {
-    this.release(emit);
+    this.#inline?.flush(this.#sayTo(emit));
     const reason = finishReasonOf(word);
     this.#calls.finish(reason, emit);
     this.finish = { index: this.#output.index, reason, rawReason: word };

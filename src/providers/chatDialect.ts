@@ -17,6 +17,7 @@ export interface ChatDialectOptions {
   readonly retryable?: ((report: ErrorReport) => boolean) | undefined;
   /**
    * True for a server that writes thinking into the text, as `<think>…</think>`: what stands between the tags becomes thinking.
+   * A cut answer gives what was held as the beginning of a tag as well, but where it is all that came.
    * @defaultValue `false`: a tag in the text is text
    */
   readonly inlineThinking?: boolean | undefined;
@@ -90,6 +91,11 @@ export function chatDialect(options: ChatDialectOptions = {}): Dialect {
     },
     flush: (stream) => {
       stream.state.flush(stream);
+    },
+    release: (stream) => {
+      stream.state.release((event) => {
+        stream.emit(event);
+      });
     },
   });
 }

@@ -69,7 +69,7 @@ export class ChatReader {
     const extras = extrasOf(chunk, CHUNK_KEYS) + this.#spend(chunk, emit);
     if (failure !== undefined) {
       // Last, so that what was held and what stands beside it in its frame is delivered.
-      for (const choice of this.#choices.values()) choice.release(emit);
+      this.release(emit);
       stream.fail(failure, chunk);
     }
     if (extras !== '' && extras !== this.#extras) {
@@ -85,6 +85,11 @@ export class ChatReader {
     // Nothing new is not nothing: without an event the frame would arrive as `raw`, with what it only repeats.
     if (isQuiet && !isFinishing && (extras !== '' || this.#isHolding()))
       stream.emit({ type: 'heartbeat', comment: '' });
+  }
+
+  /** The stream is cut: emits text that was held back, and no tool calls, since those may be cut. */
+  release(emit: Emit): void {
+    for (const choice of this.#choices.values()) choice.release(emit);
   }
 
   /** Emits what was held back. */

@@ -60,6 +60,11 @@ export function infernetJobsDialect(options: InfernetJobsDialectOptions = {}): D
         sayTo(stream, type, piece);
       });
     },
+    release: (stream) => {
+      stream.state?.release((type, piece) => {
+        sayTo(stream, type, piece);
+      });
+    },
     submitted: (answer, stream) => {
       if (!isRecord(answer) || typeof answer['status'] !== 'string') {
         stream.emit({ type: 'raw', frame: answer });

@@ -11,6 +11,8 @@ type Say = (type: 'text' | 'thinking', text: string) => void;
 export class InlineThinking {
   #held = '';
   #isThinking = false;
+  /** True once anything but what is held has come: text, thinking or a tag. */
+  #hasBegun = false;
 
   /** True while the last characters may be the beginning of a tag. */
   get isHolding(): boolean {
@@ -26,11 +28,21 @@ export class InlineThinking {
       if (at === -1) break;
       this.#say(rest.slice(0, at), say);
       this.#isThinking = !this.#isThinking;
+      this.#hasBegun = true;
       rest = rest.slice(at + tag.length);
     }
     const keep = rest.length - partialTag(rest, this.#isThinking ? CLOSE : OPEN);
     this.#held = rest.slice(keep);
     this.#say(rest.slice(0, keep), say);
+  }
+
+  /**
+   * The answer is cut: what was held may have been a tag or not. Text with a `<` in it is the likelier, so it is said as what
+   * it stands in: text, or inside of thinking as thinking. Not so where it is all that came: an answer that begins with
+   * the beginning of `<think>` is most likely thinking, whose tag is no text.
+   */
+  release(say: Say): void {
+    if (this.#hasBegun) this.flush(say);
   }
 
   /** The answer is over: what was held was no tag. */
@@ -41,7 +53,9 @@ export class InlineThinking {
   }
 
   #say(text: string, say: Say): void {
-    if (text !== '') say(this.#isThinking ? 'thinking' : 'text', text);
+    if (text === '') return;
+    this.#hasBegun = true;
+    say(this.#isThinking ? 'thinking' : 'text', text);
   }
 }
 

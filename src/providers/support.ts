@@ -48,9 +48,9 @@ function credentials(
   if (typeof apiKey === 'function') {
     return () => {
       const key = apiKey();
-      return typeof key === 'string'
-        ? headersOf(checkKey(key, provider))
-        : key.then((late) => headersOf(checkKey(late, provider)));
+      return isPromiseLike(key)
+        ? key.then((late) => headersOf(checkKey(late, provider)))
+        : headersOf(checkKey(key, provider));
     };
   }
   const key = apiKey ?? environment(env);
@@ -59,6 +59,11 @@ function credentials(
   }
   const headers = headersOf(checkKey(key, provider));
   return () => headers;
+}
+
+/** Also of what the types exclude: a function written in JavaScript may yield nothing. */
+function isPromiseLike<T>(value: T | Promise<T>): value is Promise<T> {
+  return typeof (value as Partial<Promise<T>> | null | undefined)?.then === 'function';
 }
 
 /** The key is never quoted, not even a wrong one. */

@@ -114,7 +114,10 @@ interface PreparedRequest {
   readonly method: string;
   /** The caller's own. */
   readonly headers: Readonly<Record<string, string>>;
+  /** What the answer may be. */
   readonly accept: readonly string[];
+  /** What is asked for where the caller's headers name nothing, or do not go along. */
+  readonly acceptSent: string;
   readonly body: string | Uint8Array | undefined;
   readonly transport: Transport;
   readonly acceptEncoding: string | undefined;
@@ -142,16 +145,18 @@ function prepare(url: string | URL, options: FromHTTPOptions): PreparedRequest {
     throw new TypeError('body must be a string or a Uint8Array; send JSON as JSON.stringify(value)');
   }
   const headers = readHeaders(options.headers);
-  const accept = options.accept ?? headers['accept']?.split(',') ?? ['text/event-stream', 'application/x-ndjson'];
+  const asked = options.accept ?? ['text/event-stream', 'application/x-ndjson'];
+  const accept = options.accept ?? headers['accept']?.split(',') ?? asked;
   const seesRedirects = options.fetch === undefined && io.seesRedirects;
   const mayLeak = body !== undefined || Object.keys(headers).length > 0;
   const { redirect = seesRedirects || !mayLeak ? 'follow' : 'error' } = options;
   requireOneOf('redirect', redirect, ['follow', 'error']);
   return {
     url: readURL(url),
-    method: method.toUpperCase(),
+    method: readMethod(method),
     headers,
     accept,
+    acceptSent: asked.map((type) => type.trim()).join(', '),
     body,
     transport: options.fetch === undefined ? io.transport : fetchTransport(options.fetch),
     acceptEncoding: options.fetch === undefined ? io.acceptEncoding : undefined,
@@ -193,12 +198,24 @@ function readURL(input: string | URL): URL {
   return url;
 }
 
+function readMethod(input: string): string {
+  if (typeof input !== 'string' || !TOKEN.test(input)) {
+    throw new TypeError('method must be the name of an HTTP method, such as POST');
+  }
+  const method = input.toUpperCase();
+  if (method === 'CONNECT')
+    throw new TypeError('method must not be CONNECT: it opens a tunnel and has no answer to read');
+  return method;
+}
+
+/** RFC 9110, 5.6.2: what names of methods and headers are made of. */
+const TOKEN = /^[!#$%&'*+\-.^_`|~\w]+$/;
+
 function readHeaders(input: FromHTTPOptions['headers']): Record<string, string> {
   const entries = input instanceof Headers ? input.entries() : Object.entries(input ?? {});
   const headers: Record<string, string> = {};
   for (const [name, value] of entries) {
-    if (!/^[!#$%&'*+\-.^_`|~\w]+$/.test(name))
-      throw new TypeError(`Not a header name: ${JSON.stringify(name.slice(0, 40))}`);
+    if (!TOKEN.test(name)) throw new TypeError(`Not a header name: ${JSON.stringify(name.slice(0, 40))}`);
     // The value is not quoted: it may be a key. Line ends would smuggle in headers (GHSA-3cvr-822r-rqcc).
     if (typeof value !== 'string' || /[^\t\x20-\x7e\x80-\xff]/.test(value)) {
       throw new TypeError(`The value of header ${name} must be text of visible Latin-1 characters without line ends`);
@@ -257,7 +274,7 @@ class Exchange {
     headers: Readonly<Record<string, string>>,
   ): void {
     const request = this.#request;
-    const sent: Record<string, string> = { accept: request.accept.map((type) => type.trim()).join(', '), ...headers };
+    const sent: Record<string, string> = { accept: request.acceptSent, ...headers };
     if (request.acceptEncoding !== undefined) sent['accept-encoding'] ??= request.acceptEncoding;
     let isCurrent = true;
     let pausedEarly = this.#flow.paused;

@@ -213,6 +213,15 @@ describe('how millrace ask fails', () => {
     expect(stderr.text).not.toContain(KEY);
   });
 
+  it('does not tear its words where the key is as short as one of them', async () => {
+    const server = await providers();
+    server.next({ status: 403, error: { message: 'I like kites' } });
+    const short = { MY_KEY: 'k' };
+    const { stderr, exitCode } = cli([...polargrid(server), '--key-env', 'MY_KEY', 'hi'], { env: short });
+    expect(await exitCode).toBe(1);
+    expect(stderr.text).toMatch(/: I like kites/);
+  });
+
   it('says that a host cannot be reached, with exit code 3', async () => {
     const server = await providers();
     const args = polargrid(server);

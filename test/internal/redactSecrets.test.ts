@@ -44,3 +44,21 @@ describe('a text that a server sent', () => {
     );
   });
 });
+
+it('loses a key however JSON escapes it', () => {
+  const character = fc.constantFrom('/', '"', '\\', 'a', 'B', '0', 'é');
+  const escaped = fc.array(fc.tuple(character, fc.nat(2)), { minLength: 8, maxLength: 12 });
+  fc.assert(
+    fc.property(escaped, (pieces) => {
+      const secret = pieces.map(([piece]) => piece).join('');
+      const written = pieces.map(([piece, way]) => {
+        const code = piece.charCodeAt(0).toString(16).padStart(4, '0');
+        if (way > 0) return `\\u${way === 1 ? code : code.toUpperCase()}`;
+        return /["\\/]/.test(piece) ? `\\${piece}` : piece;
+      });
+      expect(redactSecrets(`{"\\n":"é\\"${written.join('')}\\u00e9`, { 'x-api-key': secret })).toBe(
+        '{"\\n":"é\\"[redacted]\\u00e9',
+      );
+    }),
+  );
+});

@@ -143,9 +143,12 @@ describe('inline thinking', () => {
     }
   });
 
-  it('holds back no more than the beginning of a tag', () => {
+  it('holds back no more than the beginning of a tag, and gives it at a cut', () => {
     const { events } = decodeFrames([choice({ content: 'x <thi' })], { inlineThinking: true });
-    expect(events).toStrictEqual([{ type: 'text', text: 'x ', index: 0, name: 'output' }]);
+    expect(events).toStrictEqual([
+      { type: 'text', text: 'x ', index: 0, name: 'output' },
+      { type: 'text', text: '<thi', index: 0, name: 'output' },
+    ]);
   });
 
   it('shows life, not the frame, while all of a piece is held', () => {

@@ -141,4 +141,15 @@ describe('inline thinking', () => {
     const { events } = read('<think', '></think', '>');
     expect(events.map(({ type }) => type)).toEqual(['heartbeat', 'heartbeat', 'heartbeat', 'finish']);
   });
+
+  it('loses no text at a cut, wherever that is', () => {
+    const frames = ['a < b', '<', 'c <th', 'x', 'é🌍<'].map((text) => `data: ${JSON.stringify({ text })}`);
+    const bytes = new TextEncoder().encode(sse(...frames));
+    for (let size = 0; size <= bytes.length; size += 1) {
+      const wire = wireEvents('sse', bytes.subarray(0, size));
+      const { events, outcome } = decodeEvents(inline, wire);
+      expect(textOf(events), String(size)).toBe(textOf(decodeEvents(dialect, wire).events));
+      expect(outcome).toBe('interrupted');
+    }
+  });
 });

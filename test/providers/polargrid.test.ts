@@ -1,5 +1,11 @@
+import { concat, of, throwError } from 'rxjs';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { AbortError, InterruptedError, LimitError } from '../../src/errors.js';
+import { decode } from '../../src/operators/decode.js';
+import { parseSSE } from '../../src/operators/parseSSE.js';
+import { chatDialect } from '../../src/providers/chatDialect.js';
 import { type Polargrid, polargrid, type PolargridChatRequest } from '../../src/providers/polargrid.js';
+import type { StreamEvent } from '../../src/types.js';
 import { chat } from '../fixtures/polargrid.js';
 import { decodeAll, frame, ofType } from '../support/decodeAll.js';
 import { expectedOutcomes, outcomesOfCuts } from '../support/eachCut.js';
@@ -174,5 +180,55 @@ describe('the dialect of polargrid', () => {
   it('leaves tags in the text where told', () => {
     const plain = polargrid({ apiKey: 'k', inlineThinking: false }).chat.dialect;
     expect(decodeAll(plain, frame({ choices: [{ delta: { content: '<think>a' } }] })).text).toBe('<think>a');
+  });
+});
+
+describe('text held back as the beginning of a tag', () => {
+  const inline = make().chat.dialect;
+  const ofTexts = (texts: readonly string[]): string =>
+    texts.map((content) => frame({ choices: [{ index: 0, delta: { content } }] })).join('');
+
+  it('is not lost at a cut, wherever that is', () => {
+    const bytes = new TextEncoder().encode(ofTexts(['a < b', '<', 'c <th', 'x', 'é🌍<']));
+    for (let size = 0; size <= bytes.length; size += 1) {
+      const cut = bytes.subarray(0, size);
+      const { text, thinking, outcome } = decodeAll(inline, cut);
+      expect({ text, thinking, outcome }, String(size)).toStrictEqual({
+        text: decodeAll(chatDialect(), cut).text,
+        thinking: '',
+        outcome: 'interrupted',
+      });
+    }
+  });
+
+  it.each([
+    ['the whole of what came is most likely the tag of thinking', ['<thi'], '', ''],
+    ['inside of thinking is thinking', ['<think>a</th'], '', 'a</th'],
+    ['after thinking is text', ['<think>', '</think>', '<'], '<', ''],
+  ])('%s', (_, texts, text, thinking) => {
+    expect(decodeAll(inline, ofTexts(texts))).toMatchObject({ text, thinking, outcome: 'interrupted' });
+  });
+
+  it('is given, and in the error, whatever ends the stream; tool calls that may be cut are not', () => {
+    const call = { index: 0, id: 'c', function: { name: 'f', arguments: '{}' } };
+    const frames = ofTexts(['if a <']) + frame({ choices: [{ index: 0, delta: { tool_calls: [call] } }] });
+    const limit = new LimitError('maxLineBytes', 1, 'too long');
+    for (const error of [new InterruptedError('cut'), limit, new AbortError('stopped')]) {
+      const events: StreamEvent[] = [];
+      let end: unknown;
+      concat(
+        of(new TextEncoder().encode(frames)),
+        throwError(() => error),
+      )
+        .pipe(parseSSE(), decode(inline))
+        .subscribe({
+          next: (event) => events.push(event),
+          error: (failure: unknown) => (end = failure),
+        });
+      expect(end).toBe(error);
+      expect(end).toMatchObject({ received: { text: 'if a <' } });
+      expect(events.at(-1)).toMatchObject({ type: 'text', text: '<' });
+      expect(ofType({ events }, 'tool-call')).toStrictEqual([]);
+    }
   });
 });

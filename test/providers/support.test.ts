@@ -51,6 +51,12 @@ describe('keys', () => {
       await expect(bearer(() => Promise.resolve(key), ENV, 'somebody')()).rejects.toThrow(TypeError);
     },
   );
+
+  it.each([undefined, null, 5, {}])('that a function yields as %j are refused as missing', async (key) => {
+    const wrong = key as string;
+    expect(bearer(() => wrong, ENV, 'somebody')).toThrow(/apiKey of somebody must be a string/);
+    await expect(bearer(() => Promise.resolve(wrong), ENV, 'somebody')()).rejects.toThrow(/apiKey of somebody/);
+  });
 });
 
 describe('joinURL', () => {

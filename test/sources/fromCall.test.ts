@@ -157,6 +157,27 @@ describe('a call', () => {
     expect((error as Error).message).toContain('application/json');
   });
 
+  it.each(['text/json', 'text/plain', 'text/event-stream'])(
+    'answered with JSON under the type %s says so, and only where it is whole and all',
+    async (contentType) => {
+      const api = gateway({ apiKey, baseURL: server.baseURLs.gateway });
+      const answered = (body: string): Promise<unknown> => {
+        server.next({ recording: { body: Buffer.from(body), contentType } });
+        const call = api.chat({ service_name: 's', model_name: 'm', input: 'x' });
+        return collect(call).catch((failure: unknown) => failure);
+      };
+      for (const body of ['{"output":[]}', ' \n[\n  {"a": 1}\n]\n']) {
+        const error = await answered(body);
+        expect(error).toBeInstanceOf(ProtocolError);
+        expect(error).toMatchObject({ context: { contentType: 'application/json' } });
+        expect((error as Error).message).toMatch(/JSON document.*gateway\.generate\(\)/);
+      }
+      for (const body of ['{"output":[', '', '{"a":1}\n\ndata: {"x":1}\n\n']) {
+        expect(await answered(body)).toBeInstanceOf(InterruptedError);
+      }
+    },
+  );
+
   it('that does not stream gives the same events', async () => {
     const api = gateway({ apiKey, baseURL: server.baseURLs.gateway });
     server.next({ text: 'A whole answer.' });

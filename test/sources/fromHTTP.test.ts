@@ -252,6 +252,18 @@ describe('an answer that is not a stream', () => {
     expect(JSON.stringify(error.body)).not.toContain('secret');
   });
 
+  it('never shows the key that a server quotes in JSON of its own spelling', async () => {
+    const server = await serve();
+    const key = 'sk/very/secret';
+    for (const status of [200, 401]) {
+      const failed = failure(fromHTTP(server.url, { headers: { authorization: `Bearer ${key}` } }));
+      const exchange = await server.accept();
+      exchange.respond({ status, headers: { 'content-type': 'application/json' } });
+      await exchange.end(String.raw`{"detail":"bad key sk\/very\u002fsecret"}`);
+      expect((await failed).message).toContain('bad key [redacted]');
+    }
+  });
+
   it('keeps what there is of an error body that is cut', async () => {
     const server = await serve();
     const failed = failure(fromHTTP(server.url));
@@ -487,6 +499,19 @@ describe('a redirect', () => {
     expect(await end).toBe('complete');
   });
 
+  it('to another origin asks for the types of the options, not of the caller’s header', async () => {
+    for (const [options, asked] of [
+      [{}, 'text/event-stream, application/x-ndjson'],
+      [{ accept: ['text/event-stream'] }, 'text/event-stream'],
+    ] as const) {
+      const { target, end } = await redirected(302, { ...options, headers: { accept: 'application/x-my-own' } });
+      const exchange = await target.accept();
+      expect(exchange.request.headers.accept).toBe(asked);
+      await exchange.end('x');
+      expect(await end).toBe('complete');
+    }
+  });
+
   it.each([307, 308])('%i never sends a body to another origin', async (status) => {
     const { target, end } = await redirected(status, { method: 'POST', body: 'the prompt' });
     expect(await end).toMatchObject({ name: 'HTTPError', status });
@@ -591,3 +616,11 @@ it('goes through the proxy that the environment names, but not where it says no'
     proxy.close();
   }
 });
+
+it.each(['', 'FOO BAR', 'GET\r\nx: y', 'é', 'CONNECT', 'connect', 5, null])(
+  'refuses the method %j when called',
+  (method) => {
+    expect(() => fromHTTP('http://127.0.0.1:1', { method: method as string })).toThrow(TypeError);
+    expect(() => fromHTTP('http://127.0.0.1:1', { method: method as string })).toThrow(/method/);
+  },
+);
