@@ -1,13 +1,6 @@
 import { io } from '#io';
 import { asyncScheduler, Observable, type SchedulerLike, type Subscriber, type Subscription } from 'rxjs';
-import {
-  AbortError,
-  HTTPError,
-  InterruptedError,
-  type MillraceError,
-  ProtocolError,
-  StreamTimeoutError,
-} from '../errors.js';
+import { AbortError, HTTPError, type MillraceError, ProtocolError } from '../errors.js';
 import { isAcceptable, mediaType } from '../internal/contentType.js';
 import { fetchTransport } from '../internal/fetchTransport.js';
 import { Flow, leaveAs, register } from '../internal/flow.js';
@@ -17,7 +10,9 @@ import { onAbort } from '../internal/onAbort.js';
 import { decideRedirect } from '../internal/redirect.js';
 import { redactSecrets } from '../internal/redactSecrets.js';
 import { redactURL } from '../internal/redactURL.js';
+import { readHeaders, readMethod, readURL } from '../internal/readRequest.js';
 import { requireAtLeast, requireDelay, requireOneOf } from '../internal/require.js';
+import { transportError } from '../internal/transportError.js';
 
 /** What `fromHTTP` sends and how long it waits. @public */
 export interface FromHTTPOptions {
@@ -179,50 +174,6 @@ function requireDispatcher({ dispatcher, fetch }: FromHTTPOptions): void {
   if (typeof (dispatcher as { dispatch?: unknown }).dispatch !== 'function') {
     throw new TypeError('dispatcher must be an undici Dispatcher, such as new Agent()');
   }
-}
-
-function readURL(input: string | URL): URL {
-  let url: URL;
-  try {
-    url = new URL(input);
-  } catch {
-    throw new TypeError('url is not an absolute URL'); // not quoted: it may hold a key
-  }
-  if (url.protocol !== 'http:' && url.protocol !== 'https:') {
-    throw new TypeError(`url must be http or https, got ${url.protocol}`);
-  }
-  if (url.username !== '' || url.password !== '') {
-    throw new TypeError('url must not hold credentials; send them in an authorization header');
-  }
-  url.hash = '';
-  return url;
-}
-
-function readMethod(input: string): string {
-  if (typeof input !== 'string' || !TOKEN.test(input)) {
-    throw new TypeError('method must be the name of an HTTP method, such as POST');
-  }
-  const method = input.toUpperCase();
-  if (method === 'CONNECT')
-    throw new TypeError('method must not be CONNECT: it opens a tunnel and has no answer to read');
-  return method;
-}
-
-/** RFC 9110, 5.6.2: what names of methods and headers are made of. */
-const TOKEN = /^[!#$%&'*+\-.^_`|~\w]+$/;
-
-function readHeaders(input: FromHTTPOptions['headers']): Record<string, string> {
-  const entries = input instanceof Headers ? input.entries() : Object.entries(input ?? {});
-  const headers: Record<string, string> = {};
-  for (const [name, value] of entries) {
-    if (!TOKEN.test(name)) throw new TypeError(`Not a header name: ${JSON.stringify(name.slice(0, 40))}`);
-    // The value is not quoted: it may be a key. Line ends would smuggle in headers (GHSA-3cvr-822r-rqcc).
-    if (typeof value !== 'string' || /[^\t\x20-\x7e\x80-\xff]/.test(value)) {
-      throw new TypeError(`The value of header ${name} must be text of visible Latin-1 characters without line ends`);
-    }
-    headers[name.toLowerCase()] = value.trim();
-  }
-  return headers;
 }
 
 /** One subscription: a request, its redirects, its answer. */
@@ -449,7 +400,7 @@ class Exchange {
       this.#close();
       return;
     }
-    this.#fail(transportError(kind, cause, url, this.#phase === 'asking', this.#request));
+    this.#fail(transportError(kind, cause, { ...this.#request, url, beforeHeaders: this.#phase === 'asking' }));
   }
 
   #fail(error: unknown): void {
@@ -480,69 +431,4 @@ class Exchange {
     this.#timer?.unsubscribe();
     this.#control?.abort();
   }
-}
-
-function transportError(
-  kind: TransportFailure,
-  cause: unknown,
-  url: URL,
-  beforeHeaders: boolean,
-  request: PreparedRequest,
-): MillraceError {
-  const where = redactURL(url);
-  const code = codeOf(cause);
-  const context = { url: where, code };
-  switch (kind) {
-    case 'headers-timeout':
-      return new StreamTimeoutError(
-        'headers',
-        `No headers from ${where} for ${String(request.headersTimeoutMs)} ms; headersTimeoutMs raises the limit, 0 lifts it`,
-        { context, cause },
-      );
-    case 'body-timeout':
-      return new StreamTimeoutError(
-        'wireIdle',
-        `No byte from ${where} for ${String(request.bodyTimeoutMs)} ms; bodyTimeoutMs raises the limit, 0 lifts it`,
-        { context, cause },
-      );
-    case 'protocol':
-      return new ProtocolError(`${where} sent a broken answer: ${reason(cause)}`, { context, cause });
-    case 'invalid':
-      return new ProtocolError(`The request to ${where} cannot be sent: ${reason(cause)}`, { context, cause });
-    case 'redirect':
-      return new HTTPError(`${where} answered with a redirect, which was not followed (redirect: 'error')`, {
-        status: 0,
-        context,
-      });
-    case 'lost': {
-      const during = beforeHeaders ? (isConnectFailure(code) ? 'connect' : 'headers') : 'body';
-      const message = {
-        connect: `Could not connect to ${where}: ${reason(cause)}`,
-        headers: `The connection to ${where} was lost before an answer: ${reason(cause)}`,
-        body: `The stream from ${where} was cut: ${reason(cause)}`,
-      }[during];
-      return new InterruptedError(message, { during, context, cause });
-    }
-  }
-}
-
-const CONNECT_FAILURES =
-  /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|EADDRNOTAVAIL|ETIMEDOUT|UND_ERR_CONNECT_TIMEOUT|ERR_SSL_.*|ERR_TLS_.*|.*CERT.*|UNABLE_TO_.*)$/;
-
-function isConnectFailure(code: string | undefined): boolean {
-  return code !== undefined && CONNECT_FAILURES.test(code);
-}
-
-/** The code of an error or of the first of its causes that has one: `fetch` and happy-eyeballs wrap theirs. */
-function codeOf(error: unknown, depth = 0): string | undefined {
-  if (typeof error !== 'object' || error === null || depth > 4) return undefined;
-  const { code, cause, errors } = error as { code?: unknown; cause?: unknown; errors?: unknown };
-  if (typeof code === 'string') return code;
-  return codeOf(cause, depth + 1) ?? (Array.isArray(errors) ? codeOf(errors[0], depth + 1) : undefined);
-}
-
-function reason(cause: unknown): string {
-  const code = codeOf(cause);
-  const message = cause instanceof Error ? cause.message : String(cause);
-  return code === undefined || message.includes(code) ? message : `${message} (${code})`;
 }
