@@ -94,8 +94,19 @@ export function fromCall(
       connect(made, flow, options, subscriber);
       return;
     }
+    const { signal } = options;
+    const stopListening =
+      signal &&
+      onAbort(signal, () => {
+        leaveAs('stop', 'signal', () => flow.leave());
+        const error = stoppedBy(signal);
+        error.received = { text: '', chars: 0, truncated: false };
+        subscriber.error(error);
+      });
+    subscriber.add(stopListening);
     made.then(
       (late) => {
+        stopListening?.();
         if (!subscriber.closed) connect(late, flow, options, subscriber);
       },
       (error: unknown) => {
@@ -106,6 +117,10 @@ export function fromCall(
       },
     );
   });
+}
+
+function stoppedBy(signal: AbortSignal): AbortError {
+  return new AbortError('The call was stopped by its signal', { cause: signal.reason });
 }
 
 function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
@@ -196,17 +211,19 @@ class Asking {
       this.#leave();
     });
     this.#frames.add(teardown);
-    const abort = (): void => {
-      leaveAs('stop', 'signal', () => {
-        this.#flow.leave();
-        this.#frames.error(new AbortError('The call was stopped by its signal', { cause: signal?.reason }));
-      });
-    };
-    if (signal?.aborted === true) {
-      abort();
-      return;
+    if (signal !== undefined) {
+      const abort = (): void => {
+        leaveAs('stop', 'signal', () => {
+          this.#flow.leave();
+          this.#frames.error(stoppedBy(signal));
+        });
+      };
+      if (signal.aborted) {
+        abort();
+        return;
+      }
+      teardown.add(onAbort(signal, abort));
     }
-    if (signal !== undefined) teardown.add(onAbort(signal, abort));
 
     const script = scriptOf(this.#call);
     if (script !== undefined) {

@@ -414,6 +414,13 @@ describe('a signal', () => {
     });
   });
 
+  it('is heard while the call is still being made', async () => {
+    const controller = new AbortController();
+    const { ended } = watch(fromCall(() => new Promise<Call>(() => undefined), { signal: controller.signal }));
+    controller.abort(new Error('enough'));
+    expect(await ended).toMatchObject({ name: 'AbortError', cause: new Error('enough'), received: { text: '' } });
+  });
+
   it('that was aborted before lets nothing be asked', async () => {
     await expect(collect(chat(), { signal: AbortSignal.abort() })).rejects.toBeInstanceOf(AbortError);
     expect(server.requests).toHaveLength(0);
