@@ -61,7 +61,6 @@ export class Position {
   /** True once a piece of the answer was delivered. */
   content = false;
   workId: string | undefined;
-  lastEventId: string | undefined;
   /** How many subscriptions took it. */
   takenBy = 0;
 }
@@ -70,7 +69,7 @@ export class Position {
 export interface FlowFacts {
   readonly provider?: string | undefined;
   readonly model?: string | undefined;
-  /** The call's identity: the call object. */
+  /** The call's identity: the call object, or the function that makes it. */
   readonly call?: object | undefined;
   /** Stands for a stop on purpose, not for something that was asked. */
   readonly isMarker?: boolean | undefined;
@@ -92,7 +91,6 @@ export class Flow {
   sent = false;
 
   // Clocks, in the scheduler's milliseconds.
-  readonly startedAt: number = asyncScheduler.now();
   headersAt: number | undefined;
   lastByteAt: number | undefined;
   /** The first piece of the answer; a state alone is none. */

@@ -2,6 +2,7 @@ import { io } from '#io';
 import { asyncScheduler, Observable, type SchedulerLike, type Subscriber, type Subscription } from 'rxjs';
 import { AbortError, HTTPError, type MillraceError, ProtocolError } from '../errors.js';
 import { isAcceptable, mediaType } from '../internal/contentType.js';
+import { decodeChunks } from '../internal/decodeChunks.js';
 import { fetchTransport } from '../internal/fetchTransport.js';
 import { Flow, leaveAs, register } from '../internal/flow.js';
 import { httpError, readRequestId } from '../internal/httpError.js';
@@ -228,7 +229,6 @@ class Exchange {
     const sent: Record<string, string> = { accept: request.acceptSent, ...headers };
     if (request.acceptEncoding !== undefined) sent['accept-encoding'] ??= request.acceptEncoding;
     let isCurrent = true;
-    let pausedEarly = this.#flow.paused;
     const control = request.transport(
       {
         url,
@@ -295,8 +295,7 @@ class Exchange {
       return;
     }
     this.#control = control;
-    pausedEarly ||= this.#flow.paused;
-    if (pausedEarly) control.pause();
+    if (this.#flow.paused) control.pause();
   }
 
   #onHead(head: ResponseHead, sentHeaders: Readonly<Record<string, string>>): void {
@@ -330,7 +329,8 @@ class Exchange {
   #secrets(headers: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
     return {
       ...headers,
-      ...Object.fromEntries([...this.#request.url.searchParams].map(([key, value]) => [`?${key}`, value])),
+      // By number, since a name may come twice.
+      ...Object.fromEntries([...this.#request.url.searchParams.values()].map((value, i) => [`?${String(i)}`, value])),
     };
   }
 
@@ -340,17 +340,11 @@ class Exchange {
     const chunks: Uint8Array[] = [];
     let bytes = 0;
     const finish = (): void => {
-      const whole = new Uint8Array(bytes);
-      let at = 0;
-      for (const chunk of chunks) {
-        whole.set(chunk, at);
-        at += chunk.length;
-      }
-      this.#fail(toError(new TextDecoder().decode(whole.subarray(0, maxBytes))));
+      this.#fail(toError(decodeChunks(chunks)));
     };
     this.#collecting = {
       add: (chunk) => {
-        chunks.push(chunk);
+        chunks.push(chunk.subarray(0, maxBytes - bytes));
         bytes += chunk.length;
         if (bytes >= maxBytes) finish();
       },
@@ -363,7 +357,7 @@ class Exchange {
   #onData(chunk: Uint8Array): void {
     if (this.#phase === 'streaming') {
       this.#flow.onBytes();
-      this.#flow.onContent(0);
+      this.#flow.onContent(0); // bytes are all the content that a request without a decoder has
       this.#flow.deliver(() => {
         this.#subscriber.next(chunk);
       });

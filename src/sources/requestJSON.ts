@@ -1,6 +1,7 @@
 import { defaultIfEmpty, map, type Observable, reduce } from 'rxjs';
 import { LimitError, ProtocolError } from '../errors.js';
 import { fromHTTP, type FromHTTPOptions } from './fromHTTP.js';
+import { decodeChunks } from '../internal/decodeChunks.js';
 import { redactURL } from '../internal/redactURL.js';
 
 /** Bytes of a JSON answer to a request that creates or cancels work; they are a few hundred. */
@@ -38,10 +39,4 @@ export function requestJSON(url: string, options: FromHTTPOptions): Observable<u
       }
     }),
   );
-}
-
-/** The text of a body that came in pieces. */
-export function decodeChunks(chunks: readonly Uint8Array[]): string {
-  const decoder = new TextDecoder();
-  return chunks.map((chunk) => decoder.decode(chunk, { stream: true })).join('') + decoder.decode();
 }

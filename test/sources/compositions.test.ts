@@ -336,7 +336,7 @@ describe('a key', () => {
   });
 
   it('in the query of a URL that a server quotes is not shown', async () => {
-    const failed = failure(fromHTTP(`${server.url}/?key=${apiKey}`));
+    const failed = failure(fromHTTP(`${server.url}/?key=${apiKey}&key=other`));
     const exchange = await server.accept();
     exchange.respond({ status: 401, headers: { 'content-type': 'application/json' } });
     await exchange.end(JSON.stringify({ error: `bad key ${apiKey}` }));
