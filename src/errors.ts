@@ -171,6 +171,12 @@ export class SinkError extends MillraceError {
   readonly code = 'ERR_SINK';
 }
 
+/** A stream that cannot be asked for again was given to `retryOnDisconnect`: there is no call beneath, or one without a plan. @public */
+export class NoResumePlanError extends MillraceError {
+  override readonly name = 'NoResumePlanError';
+  readonly code = 'ERR_NO_RESUME_PLAN';
+}
+
 /** The caller's `AbortSignal` fired. Named as the platform names it; the signal's reason is the `cause`. @public */
 export class AbortError extends MillraceError {
   override readonly name = 'AbortError';

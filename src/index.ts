@@ -10,6 +10,7 @@ export {
   LimitError,
   MillraceError,
   type MillraceErrorOptions,
+  NoResumePlanError,
   ProtocolError,
   ProviderError,
   type ProviderErrorDetails,
@@ -23,15 +24,17 @@ export type { DecodeOptions } from './internal/answer.js';
 export type { FetchLike, TextOutput } from './internal/io.js';
 export type { FramingLimits } from './internal/parseBody.js';
 export type { OnPartial } from './internal/partialFile.js';
+export type { OnUnresumable } from './internal/position.js';
 export type { OutputSelection } from './internal/selectOutput.js';
 export { decode } from './operators/decode.js';
 export { parseNDJSON, type ParseNDJSONOptions } from './operators/parseNDJSON.js';
 export { parseSSE, type ParseSSEOptions } from './operators/parseSSE.js';
+export { type RetryAttempt, retryOnDisconnect, type RetryOnDisconnectOptions } from './operators/retryOnDisconnect.js';
 export { stopOn } from './operators/stopOn.js';
 export { type EventCallbacks, tapEvents } from './operators/tapEvents.js';
 export { tapReceipt } from './operators/tapReceipt.js';
 export { toTokens, type ToTokensOptions } from './operators/toTokens.js';
-export type { Call, CallRequest, LeavingPolicy } from './protocol/call.js';
+export type { Call, CallRequest, LeavingPolicy, ResumePlan, StoredWork } from './protocol/call.js';
 export {
   type Decoder,
   dialect,

@@ -185,7 +185,7 @@ export interface UsageEvent extends Usage {
 /** Something went otherwise than it should and the stream goes on. @public */
 export interface WarningEvent {
   readonly type: 'warning';
-  /** Stable, for programs: `end-marker-missing`, `finish-reason-missing`, `tool-call-incomplete`, `frame-skipped`, `provider-warning`. */
+  /** Stable, for programs: `end-marker-missing`, `finish-reason-missing`, `tool-call-incomplete`, `frame-skipped`, `provider-warning`, `answer-continued`. */
   readonly code: string;
   readonly message: string;
   readonly detail?: unknown;
@@ -222,8 +222,8 @@ export interface RestartEvent {
   readonly type: 'restart';
   readonly attempt: number;
   readonly because: string;
-  /** How many characters of text are void. */
-  readonly discard: { readonly chars: number };
+  /** How many characters of text are void, and of thinking where there was any. */
+  readonly discard: { readonly chars: number; readonly thinkingChars?: number };
 }
 
 /** A frame, or the part of one, that has no event of its own. Nothing that a provider sends is dropped. @public */
@@ -299,8 +299,11 @@ export interface Receipt {
   /** Present where the outcome is `stopped`. */
   readonly by?: StoppedBy;
   readonly timings: ReceiptTimings;
+  /** Of everything that was asked for, added up; `partial` where a part of it is unknown. */
   readonly usage: Usage;
-  /** How often the answer was asked for, the first time included. */
+  /** Present where more than one thing was asked for: attempts that went on with the same work count as one. */
+  readonly usageByAttempt?: readonly Usage[];
+  /** How often the answer was asked for or gone on with, the first time included. */
   readonly attempts: number;
   readonly restarts: number;
   readonly warnings: readonly WarningEvent[];

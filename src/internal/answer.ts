@@ -1,7 +1,8 @@
 import { isMillraceError } from '../errors.js';
 import type { Decoder, Dialect, Emit, Proof } from '../protocol/dialect.js';
-import type { StreamEvent, WireEvent } from '../types.js';
+import type { NDJSONLine, OutputPlace, RestartEvent, StreamEvent, WarningEvent, WireEvent } from '../types.js';
 import type { Flow } from './flow.js';
+import type { Going, Position } from './position.js';
 import { hasCode } from './hasCode.js';
 import { ReceivedText } from './receivedText.js';
 import { requireAtLeast, requireOneOf } from './require.js';
@@ -27,34 +28,100 @@ export function checkDecodeOptions({ onMalformed = 'error', maxReceivedChars = 0
 /** Warnings that a receipt lists; more are a symptom, not news. */
 const MAX_WARNINGS = 100;
 
-/** One answer being decoded: the dialect's decoder, and what its flow and its errors are told of it. */
+/** Work as it is stored, on its way to a decoder among the events of the wire. */
+export class StoredDocument implements NDJSONLine {
+  readonly type = 'line';
+  readonly number = 0;
+  readonly work: unknown;
+
+  constructor(work: unknown) {
+    this.work = work;
+  }
+
+  get data(): string {
+    return JSON.stringify(this.work);
+  }
+}
+
+/** One attempt at an answer: the dialect's decoder, and what its flow, its position and its errors are told of it. */
 export class Answer {
   readonly #decoder: Decoder;
   readonly #flow: Flow;
+  readonly #position: Position;
   readonly #received: ReceivedText;
-  #isFirstOutput = selectOutput();
   readonly #skips: boolean;
   readonly #emit: Emit;
+  /** Set until the first piece of an answer that is asked for again. */
+  #again: Again | undefined;
   #skipped = 0;
   #lastStatus: string | undefined;
   #lastProgress: number | undefined;
 
-  constructor(dialect: Dialect, flow: Flow, options: DecodeOptions, deliver: Emit) {
-    this.#decoder = dialect.decoder();
+  constructor(dialect: Dialect, flow: Flow, going: Going, options: DecodeOptions, deliver: Emit) {
+    const { position } = flow;
+    const decoder = going === 'on' ? (position.decoder ?? dialect.decoder()) : dialect.decoder();
+    if (going === 'on') decoder.reattached?.();
+    position.decoder = position.keeper === undefined ? undefined : decoder;
+    this.#decoder = decoder;
     this.#flow = flow;
-    this.#received = new ReceivedText(options.maxReceivedChars ?? 1_048_576);
+    this.#position = position;
+    this.#received = position.received ??= new ReceivedText(options.maxReceivedChars ?? 1_048_576);
+    flow.received = () => this.#received.get();
     this.#skips = options.onMalformed === 'skip';
-    this.#emit = (event): void => {
+    if (going === 'anew' || going === 'continued') this.#again = { going, left: new Map(position.preamble) };
+    const emit: Emit = (event) => {
       this.#note(event);
       deliver(event);
     };
+    this.#emit = (event): void => {
+      if (this.#again !== undefined) this.#begin(this.#again, event, emit);
+      else emit(event.type === 'restart' ? this.#restart(event.because) : event);
+    };
+  }
+
+  /** The next connection to the same work is read. */
+  reattach(): void {
+    this.#decoder.reattached?.();
+  }
+
+  /**
+   * The beginning of an answer that is asked for again: what came before the first piece was told before. The first piece, or
+   * an end without one, voids what was delivered; not before it, since until then that is all there is.
+   */
+  #begin(again: Again, event: StreamEvent, emit: Emit): void {
+    const left = again.left.get(event.type) ?? 0;
+    if (left > 0) {
+      again.left.set(event.type, left - 1);
+      return;
+    }
+    if (PREAMBLE.has(event.type)) {
+      emit(event);
+      return;
+    }
+    this.#again = undefined;
+    if (again.going === 'continued') emit(CONTINUED);
+    else if (event.type !== 'restart') {
+      if (this.#position.content) emit(this.#restart(this.#position.keeper?.because ?? 'it was asked for again'));
+      else this.#position.reset();
+    }
+    this.#emit(event);
+  }
+
+  /** Told with what only the position knows. */
+  #restart(because: string): RestartEvent {
+    const { attempt, chars, thinkingChars } = this.#position;
+    const discard = thinkingChars === 0 ? { chars } : { chars, thinkingChars };
+    return { type: 'restart', attempt: Math.max(1, attempt), because, discard };
   }
 
   /** Decodes one event; throws what ends the stream. */
   push(event: WireEvent): Proof {
     let proof: Proof;
     try {
-      proof = this.#decoder.push(event, this.#emit);
+      proof =
+        event instanceof StoredDocument
+          ? (this.#decoder.stored?.(event.work, this.#emit) ?? 'open')
+          : this.#decoder.push(event, this.#emit);
     } catch (error) {
       if (!this.#skips || !(hasCode(error, 'ERR_PROTOCOL') || hasCode(error, 'ERR_VALIDATION'))) throw error;
       this.#skipped += 1;
@@ -67,7 +134,7 @@ export class Answer {
       return 'open';
     }
     // A dialect may take its proof back: another choice has begun.
-    this.#flow.proven = proof !== 'open';
+    this.#flow.proven = proof === 'proven' || proof === 'done';
     return proof;
   }
 
@@ -92,16 +159,25 @@ export class Answer {
     return error;
   }
 
+  #isOfFirstOutput(place: OutputPlace): boolean {
+    return (this.#position.isFirstOutput ??= selectOutput())(place);
+  }
+
   #note(event: StreamEvent): void {
     const flow = this.#flow;
+    const { content, preamble } = this.#position;
+    if (!content && REPEATED.has(event.type)) preamble.set(event.type, (preamble.get(event.type) ?? 0) + 1);
     switch (event.type) {
       case 'text':
-        if (this.#isFirstOutput(event)) {
+        if (this.#isOfFirstOutput(event)) {
           this.#received.add(event.text);
           flow.onContent(event.text.length);
         } else flow.onContent(0);
         break;
       case 'thinking':
+        this.#position.thinkingChars += event.text.length;
+        flow.onContent(0);
+        break;
       case 'refusal':
       case 'tool-call-delta':
       case 'tool-call':
@@ -133,10 +209,8 @@ export class Answer {
         flow.proven = true;
         break;
       case 'restart':
-        this.#received.clear();
-        this.#isFirstOutput = selectOutput();
+        this.#position.reset();
         flow.restarts += 1;
-        flow.position.chars = 0;
         break;
       case 'heartbeat':
       case 'raw':
@@ -144,3 +218,26 @@ export class Answer {
     }
   }
 }
+
+interface Again {
+  readonly going: 'anew' | 'continued';
+  /** How many events of each type were told before the first piece. */
+  readonly left: Map<StreamEvent['type'], number>;
+}
+
+/** Events that come before the first piece of an answer, and those of them that another attempt repeats. */
+const PREAMBLE: ReadonlySet<StreamEvent['type']> = new Set([
+  'status',
+  'progress',
+  'warning',
+  'raw',
+  'heartbeat',
+  'usage',
+]);
+const REPEATED: ReadonlySet<StreamEvent['type']> = new Set(['status', 'progress', 'warning', 'raw']);
+
+const CONTINUED: WarningEvent = {
+  type: 'warning',
+  code: 'answer-continued',
+  message: 'The connection was lost, and the model was given the text so far to go on from; the seam may show',
+};

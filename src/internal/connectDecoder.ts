@@ -1,11 +1,12 @@
 import type { Observable, Subscriber } from 'rxjs';
 import { InterruptedError } from '../errors.js';
-import type { Dialect } from '../protocol/dialect.js';
+import type { Dialect, Proof } from '../protocol/dialect.js';
 import type { StreamEvent, WireEvent } from '../types.js';
 import { Answer, type DecodeOptions } from './answer.js';
 import { endDelivery, type Flow, leaveAs, register, Scope } from './flow.js';
 import { isCut } from './hasCode.js';
 import { draw } from './operate.js';
+import type { Going } from './position.js';
 
 /** What is being decoded, and where its frames come from. */
 export interface Decoding {
@@ -13,10 +14,14 @@ export interface Decoding {
   /** The answer's own flow; opened before, see {@link openFlow}. */
   readonly flow: Flow;
   readonly options: DecodeOptions;
+  /** @defaultValue `'first'` */
+  readonly going?: Going;
   /** Makes the source of frames. Flows that are subscribed in the name of `scope` are this answer's. */
   readonly source: (scope: Scope, answer: Answer) => Observable<WireEvent>;
   /** Adds to an error what only the caller knows. */
   readonly explain?: (error: unknown) => unknown;
+  /** This connection has told what it can: what is stored is to be read, or the stream to be opened once more. */
+  readonly goOn?: (proof: 'ended' | 'reopen') => void;
 }
 
 /** Ties an answer's flow to its subscriber. It is known to the readers below from here on, and left with the subscriber. */
@@ -32,8 +37,8 @@ export function openFlow(flow: Flow, subscriber: Subscriber<StreamEvent>): Flow 
  * the source is left with its connection worth keeping. After the proof a cut takes nothing away.
  */
 export function connectDecoder(subscriber: Subscriber<StreamEvent>, decoding: Decoding): void {
-  const { dialect, flow, options, explain } = decoding;
-  const answer = new Answer(dialect, flow, options, (event) => {
+  const { dialect, flow, options, going = 'first', explain, goOn } = decoding;
+  const answer = new Answer(dialect, flow, going, options, (event) => {
     subscriber.next(event);
   });
   const scope = new Scope(true, flow);
@@ -95,14 +100,17 @@ export function connectDecoder(subscriber: Subscriber<StreamEvent>, decoding: De
           return;
         }
         scope.current();
+        if (event.type === 'event') flow.position.lastEventId = event.id;
+        else if (event.type === 'retry') flow.position.retryMs = event.retryMs;
         const previous = flow.beginDelivery();
         isDecoding = true;
         try {
           let proof = answer.push(event);
-          for (let next = waiting.shift(); proof !== 'done' && next !== undefined; next = waiting.shift()) {
+          for (let next = waiting.shift(); isOpen(proof) && next !== undefined; next = waiting.shift()) {
             proof = answer.push(next);
           }
           if (proof === 'done') complete();
+          else if (proof === 'ended' || proof === 'reopen') goOn?.(proof);
         } catch (error) {
           fail(error);
         } finally {
@@ -129,6 +137,10 @@ export function connectDecoder(subscriber: Subscriber<StreamEvent>, decoding: De
       },
     };
   });
+}
+
+function isOpen(proof: Proof): boolean {
+  return proof === 'open' || proof === 'proven';
 }
 
 /** The error of a body that ended, cleanly to all appearance, before its answer was whole. */

@@ -35,14 +35,13 @@ export class Evidence {
   readonly #startedAt = asyncScheduler.now();
   #attempts = 0;
   #hasProven = false;
-  #hasUnproven = false;
-  /** A flow that delivered something ended unproven. */
-  #isSpoiled = false;
-  /** Who left such a flow; who did so on purpose is remembered first. */
-  #by: StoppedBy | undefined;
+  /** Flows that ended unproven; asked at the end, since whoever asks again excuses the attempts before. */
+  readonly #unproven: Set<Flow> = new Set();
   #last: Flow | undefined;
   /** What flows that have ended say; those still open are asked at the end. */
   #ended: Tally = empty;
+  /** The usage of each thing that was asked for, in the order of asking; `undefined` where its provider told none. */
+  readonly #usages: Map<object, Usage | undefined> = new Map();
   /** What the items say, for sources without a flow. */
   #heard: Tally = empty;
 
@@ -60,14 +59,26 @@ export class Evidence {
   }
 
   #count(flow: Flow): void {
-    const { proven, excused, left, position } = flow;
     this.#ended = add(this.#ended, flow);
-    if (proven) this.#hasProven = true;
-    else if (!excused) {
-      this.#hasUnproven = true;
-      this.#isSpoiled ||= position.content;
-      if (left !== undefined && this.#by !== 'notifier' && this.#by !== 'signal') this.#by = left.by;
-    }
+    this.#noteUsage(flow);
+    if (flow.proven) this.#hasProven = true;
+    else this.#unproven.add(flow);
+  }
+
+  /** Attempts at one answer tell its usage once: the last word counts. What brought nothing is not asked for its usage. */
+  #noteUsage({ asked, usage, firstContentAt }: Flow): void {
+    if (usage !== undefined || firstContentAt !== undefined) this.#usages.set(asked, usage ?? this.#usages.get(asked));
+  }
+
+  /** Flows that ended unproven and are not excused. */
+  get #missed(): readonly Flow[] {
+    return [...this.#unproven].filter(({ excused }) => !excused);
+  }
+
+  /** Who left such a flow; one who did so on purpose is named first. */
+  get #by(): StoppedBy | undefined {
+    const by = this.#missed.flatMap(({ left }) => left?.by ?? []);
+    return by.find((who) => who === 'notifier' || who === 'signal') ?? by.at(-1);
   }
 
   /** Notes an item on its way into the sink. */
@@ -90,11 +101,14 @@ export class Evidence {
       case 'error':
         return judgeError(ending.error);
       case 'complete': {
-        if (this.#by !== undefined && this.#by !== 'unsubscribe') return { outcome: 'stopped', by: this.#by };
+        const by = this.#by;
+        if (by !== undefined && by !== 'unsubscribe') return { outcome: 'stopped', by };
+        const missed = this.#missed;
         // A flow that is open still is shared with others, or was only subscribed beside this stream.
         const isOpen = [...this.scope.flows].some((flow) => !flow.proven && !flow.excused && this.scope.hasHeard(flow));
         // A failed attempt that delivered nothing does no harm when another was proven.
-        const isHalf = this.#isSpoiled || isOpen || (this.#hasUnproven && !this.#hasProven);
+        const isHalf =
+          isOpen || missed.some(({ position }) => position.content) || (missed.length > 0 && !this.#hasProven);
         return isHalf ? { outcome: 'interrupted', error: completedEarly(this.#last) } : { outcome: 'complete' };
       }
     }
@@ -103,8 +117,10 @@ export class Evidence {
   receipt(verdict: Verdict, { where, chars, bytes, key }: Written): Receipt {
     const { outcome, by, error } = verdict;
     const flows = [...this.scope.flows].filter((flow) => flow.state === 'open');
-    const { finish, usage, headersAt, firstContentAt, restarts, warnings, requestIds } =
+    for (const flow of flows) this.#noteUsage(flow);
+    const { finish, headersAt, firstContentAt, restarts, warnings, requestIds } =
       this.#attempts === 0 ? this.#heard : flows.reduce<Tally>(add, this.#ended);
+    const usages = this.#attempts === 0 ? [this.#heard.usage] : [...this.#usages.values()];
     const since = (at: number | undefined): number | undefined => (at === undefined ? undefined : at - this.#startedAt);
     const { provider, model } = this.#last?.facts ?? {};
     return {
@@ -123,7 +139,8 @@ export class Evidence {
         ...present({ headersMs: since(headersAt), firstContentMs: since(firstContentAt) }),
         totalMs: asyncScheduler.now() - this.#startedAt,
       },
-      usage: provenUsage(usage, outcome),
+      usage: provenUsage(total(usages), outcome),
+      ...(usages.length > 1 && { usageByAttempt: usages.map((usage) => usage ?? UNKNOWN) }),
       attempts: this.#attempts,
       restarts,
       warnings,
@@ -189,7 +206,7 @@ const empty: Tally = {
 function add(tally: Tally, more: Partial<Tally>): Tally {
   return {
     finish: more.finish ?? tally.finish,
-    usage: more.usage === undefined ? tally.usage : addUsage(tally.usage, more.usage),
+    usage: more.usage ?? tally.usage,
     headersAt: tally.headersAt ?? more.headersAt,
     firstContentAt: tally.firstContentAt ?? more.firstContentAt,
     restarts: tally.restarts + (more.restarts ?? 0),
@@ -209,16 +226,25 @@ function hear(tally: Tally, event: StreamEvent): Tally {
       return add(tally, { restarts: 1 });
     case 'usage': {
       const { type: _, ...usage } = event;
-      return { ...tally, usage }; // cumulative: the last one wins
+      return add(tally, { usage }); // cumulative: the last one wins
     }
     default:
       return tally;
   }
 }
 
+const UNKNOWN: Usage = { provenance: 'unknown' };
+
+/** What is known of all of them together; where one is unknown it is a part. */
+function total(usages: readonly (Usage | undefined)[]): Usage | undefined {
+  const known = usages.filter((usage) => usage !== undefined);
+  const sum = known.reduce<Usage | undefined>(addUsage, undefined);
+  return sum === undefined || known.length === usages.length ? sum : { ...sum, provenance: 'partial' };
+}
+
 /** What a provider reported before a cut is its last word, not the whole. */
 function provenUsage(usage: Usage | undefined, outcome: Outcome): Usage {
-  if (usage === undefined) return { provenance: 'unknown' };
+  if (usage === undefined) return UNKNOWN;
   return outcome === 'complete' || usage.provenance !== 'reported' ? usage : { ...usage, provenance: 'partial' };
 }
 

@@ -1,5 +1,6 @@
 import { asyncScheduler } from 'rxjs';
-import type { Billing, FinishEvent, Receipt, StoppedBy, Usage, WarningEvent } from '../types.js';
+import type { Billing, FinishEvent, Receipt, Received, StoppedBy, Usage, WarningEvent } from '../types.js';
+import { type Keeper, Position } from './position.js';
 
 /**
  * The spine. RxJS 7 has no demand signal and no context, but three facts serve: a source's `next` runs the synchronous
@@ -17,7 +18,8 @@ import type { Billing, FinishEvent, Receipt, StoppedBy, Usage, WarningEvent } fr
  */
 export type Verb = 'stop' | 'disconnect' | 'detach' | 'drain';
 
-interface Leaving {
+/** How something is left, and by whom. */
+export interface Leaving {
   readonly verb: Verb;
   readonly by: StoppedBy;
   /** Whose flows are meant, where not everybody's: others that are left on this stack are left by a plain stop. */
@@ -53,17 +55,6 @@ const stack: Stack = (shared[KEY] ??= {
   apart: false,
   orphans: new Set(),
 });
-
-/** How far a call has been delivered. It belongs to the call, so that a retry of the same call goes on from it. */
-export class Position {
-  /** Characters of text delivered since the answer began. */
-  chars = 0;
-  /** True once a piece of the answer was delivered. */
-  content = false;
-  workId: string | undefined;
-  /** How many subscriptions took it. */
-  takenBy = 0;
-}
 
 /** What a flow knows of itself from the start. */
 export interface FlowFacts {
@@ -104,8 +95,12 @@ export class Flow {
   proven = false;
   /** Ended on purpose by an operator of ours (a race's loser): sinks do not ask it. */
   excused = false;
-  /** How it was left, when it was. */
+  /** How it was left, when it was; how its work was given up, where that was decided after its end. */
   left: Leaving | undefined;
+  /** What its call asked for: attempts that share it are paid for once. */
+  asked: object = {};
+  /** Tells what was received so far, for an error that comes from below. */
+  received: (() => Received) | undefined;
   finish: FinishEvent | undefined;
   usage: Usage | undefined;
   readonly warnings: WarningEvent[] = [];
@@ -139,6 +134,7 @@ export class Flow {
     if (wasPaused) return;
     this.pausedSince = asyncScheduler.now();
     for (const flow of this.inner) flow.pause(this);
+    for (const scope of this.scopes) scope.onPressure?.(this, true);
     this.onPressure?.(true);
   }
 
@@ -147,6 +143,7 @@ export class Flow {
     this.pausedBefore = this.pausedMs();
     this.pausedSince = undefined;
     for (const flow of this.inner) flow.release(this);
+    for (const scope of this.scopes) scope.onPressure?.(this, false);
     this.onPressure?.(false);
   }
 
@@ -173,6 +170,7 @@ export class Flow {
   /** Notes that the work moves, though nothing of the answer came: a changed state, progress. */
   onMovement(): void {
     this.lastContentAt = asyncScheduler.now();
+    this.position.pieces += 1;
   }
 
   /** Runs a delivery: whoever is reached on this stack is being filled by this flow. */
@@ -196,6 +194,7 @@ export class Flow {
   end(state: 'complete' | 'error'): void {
     if (this.state !== 'open') return;
     this.state = state;
+    if (state === 'complete') this.position.isComplete = true;
     this.#close();
   }
 
@@ -237,8 +236,8 @@ export class Scope {
   /** Open flows that may fill it, known from the stack of a delivery only; for pressure, not for evidence. */
   readonly nearby: Set<Flow> = new Set();
   readonly held: Set<Flow> = new Set();
-  /** Positions of the calls beneath, when this scope asks them again. */
-  positions: Map<object, Position> | undefined;
+  /** Keeps the positions of the calls beneath, when this scope asks them again. */
+  keeper: Keeper | undefined;
   /** True once a sink above has said that its receipt will come. */
   expectsReceipts = false;
   /** Hears receipts of sinks above. */
@@ -247,6 +246,8 @@ export class Scope {
   onFlow: ((flow: Flow) => void) | undefined;
   /** Hears of each flow drawn from, when it has ended. */
   onEnd: ((flow: Flow) => void) | undefined;
+  /** Hears when pressure stops a flow drawn from, and when it lets go. */
+  onPressure: ((flow: Flow, isPaused: boolean) => void) | undefined;
 
   #last: Flow | undefined;
   #lastHeard: Flow | undefined;
@@ -428,16 +429,70 @@ export function runApart(run: () => void): void {
   }
 }
 
-/** Takes back the position of a call from the nearest scope that keeps positions; a new one where nobody does. */
+/** How a stream that is left now is left. */
+export function leavingNow(): Leaving {
+  return stack.leaving;
+}
+
+/** A place on the stack in which something will be subscribed later. */
+export interface Place {
+  /** Runs a subscription as if it happened in this place, so that those below know its flows. */
+  readonly take: (subscribe: () => void) => void;
+  /** Nothing will be subscribed here any more. */
+  readonly giveUp: () => void;
+}
+
+/** Keeps the place in which something is being subscribed now, for an operator that subscribes later: a gate, a hedged race. */
+export function keepPlace(): Place {
+  const { subscribing } = stack;
+  const done = keepersBelow().map((keeper) => keeper.putOff());
+  const giveUp = (): void => {
+    for (const tell of done) tell();
+  };
+  return {
+    take: (subscribe) => {
+      subscribeWithin(subscribing ?? stack.subscribing, subscribe);
+      giveUp();
+    },
+    giveUp,
+  };
+}
+
+/** Takes back the position of a call from whoever beneath keeps positions; a new one where nobody does. */
 function takePosition(call: object | undefined): Position {
-  if (call !== undefined) {
-    for (const { positions } of stack.subscribing?.reach ?? []) {
-      if (positions === undefined) continue;
-      const position = positions.get(call) ?? new Position();
-      positions.set(call, position);
-      position.takenBy += 1;
-      return position;
-    }
+  const keepers = call === undefined ? [] : keepersBelow();
+  if (call === undefined || keepers.length === 0) return new Position();
+  let position: Position | undefined;
+  for (const keeper of keepers) {
+    position = keeper.take(call);
+    // One that is subscribed anew by another below has not heard of the call yet.
+    if (position !== undefined) break;
   }
-  return new Position();
+  position ??= new Position();
+  for (const keeper of keepers) keeper.keep(call, position);
+  // The nearest decides how the call goes on.
+  position.keeper = keepers[0];
+  position.takenBy += 1;
+  return position;
+}
+
+/** Runs what sends a request: now or, where somebody asks again and waits for every call to come back, after that. */
+export function sendWhenAllAreBack(send: () => void): void {
+  const sendLast = keepersBelow().reduce<() => void>(
+    (next, keeper) => () => {
+      keeper.send(next);
+    },
+    send,
+  );
+  sendLast();
+}
+
+/** True where what is being subscribed now is another attempt of somebody below. */
+export function isAskedAgain(): boolean {
+  return keepersBelow().some(({ isAskingAgain }) => isAskingAgain);
+}
+
+/** Whoever below asks calls again, the nearest first. */
+function keepersBelow(): readonly Keeper[] {
+  return (stack.subscribing?.reach ?? []).flatMap(({ keeper }) => keeper ?? []);
 }

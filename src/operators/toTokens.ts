@@ -1,5 +1,6 @@
 import type { OperatorFunction } from 'rxjs';
 import { ProviderError } from '../errors.js';
+import { isAskedAgain } from '../internal/flow.js';
 import { link, operate } from '../internal/operate.js';
 import { requireOneOf } from '../internal/require.js';
 import { type OutputSelection, selectOutput } from '../internal/selectOutput.js';
@@ -44,6 +45,8 @@ export function toTokens(options: ToTokensOptions = {}): OperatorFunction<Stream
   return operate((source, subscriber) => {
     let isSelected = selectOutput(options);
     let chars = 0;
+    // Tokens of the attempts before came from another subscription: then only the event knows how many.
+    let isAnotherAttempt = isAskedAgain();
     source.subscribe(
       link<StreamEvent>(subscriber, {
         next: (event) => {
@@ -53,8 +56,10 @@ export function toTokens(options: ToTokensOptions = {}): OperatorFunction<Stream
             subscriber.next(event.text);
           } else if (event.type === 'restart') {
             isSelected = selectOutput(options); // the new answer may name its outputs otherwise
-            const discarded = chars;
+            const { chars: text, thinkingChars: thinking = 0 } = event.discard;
+            const discarded = Math.max(chars, isAnotherAttempt ? (channel === 'output' ? text : thinking) : 0);
             chars = 0;
+            isAnotherAttempt = false;
             if (discarded === 0) return;
             if (onRestart === 'error') throw restarted(event.because);
             if (onRestart !== 'ignore') onRestart({ chars: discarded });

@@ -20,6 +20,34 @@ export interface LeavingPolicy {
   readonly disconnect: Billing;
 }
 
+/** Where the state of work, and in the end its result, can be read. @public */
+export interface StoredWork {
+  readonly request: (workId: string) => CallRequest;
+  /**
+   * `'around'`: read before a stream is opened again, which tells whether there is one, and after its end, since it is
+   * authoritative. `'instead'`: read where the stream cannot be opened again, or ends without a word.
+   */
+  readonly use: 'around' | 'instead';
+  /** The pause between two readings of work that is not over. */
+  readonly everyMs: number;
+}
+
+/** How a call goes on after a break: the provider's knowledge, which `retryOnDisconnect` carries out. @public */
+export interface ResumePlan {
+  /**
+   * `'ask'`: the API keeps nothing, so the request is sent again. `'reattach'`: the work goes on without its reader, and its
+   * stream is opened again by its id; what it shows then is told by the dialect. `'last-event-id'`: the request is sent again
+   * with that header, and the server goes on after the event that it names. Without an id both do as `'ask'`.
+   */
+  readonly by: 'ask' | 'reattach' | 'last-event-id';
+  readonly stored?: StoredWork | undefined;
+  /**
+   * The request for the rest of an answer, with the text so far sent back as the assistant's turn; `undefined` where this
+   * request cannot be continued. Absent where the API has no such thing.
+   */
+  readonly continueWith?: ((text: string) => CallRequest | undefined) | undefined;
+}
+
 /**
  * One request, ready to be subscribed to with `fromCall`: cold and repeatable. It is data; nothing is sent by making one.
  * The object itself is its identity.
@@ -45,6 +73,8 @@ export interface Call {
   /** Ends work that this call created. Absent on attached work and where the API has no such endpoint. */
   readonly cancel?: ((workId: string) => CallRequest) | undefined;
   readonly leaving: LeavingPolicy;
+  /** How to go on after a break; without it `retryOnDisconnect` refuses the call. */
+  readonly resume?: ResumePlan | undefined;
   /** What to do when the answer is JSON instead of a stream, such as `use gateway.generate() for models that do not stream`. */
   readonly hint?: string | undefined;
 }

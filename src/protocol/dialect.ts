@@ -1,6 +1,7 @@
 import { ProtocolError, ProviderError } from '../errors.js';
 import type { ChoiceFinish, FinishReason, StreamEvent, WireEvent } from '../types.js';
 import { type ErrorReport, isRecord, readErrorBody } from './errorBody.js';
+import { Delivered, Replay } from './replay.js';
 import type { StandardSchema } from './standardSchema.js';
 import { validate } from './validate.js';
 
@@ -10,9 +11,12 @@ export type Emit = (event: StreamEvent) => void;
 /**
  * How far the evidence goes. `open`: a cut here is an interruption. `proven`: the provider has said that the answer is
  * whole, and only extras (usage, an end marker) are awaited. `done`: nothing more is expected, `finish` is out.
+ *
+ * After a reconnect also: `ended`: this connection has nothing more to tell and proves nothing, what is stored decides.
+ * `reopen`: the replay is of another answer; the stream is to be opened once more, to have all of it.
  * @public
  */
-export type Proof = 'open' | 'proven' | 'done';
+export type Proof = 'open' | 'proven' | 'done' | 'ended' | 'reopen';
 
 /** Decodes one stream. Pure and synchronous: no clock, no I/O. @public */
 export interface Decoder {
@@ -31,6 +35,10 @@ export interface Decoder {
   release?(emit: Emit): void;
   /** The answer to the request that created the work, where work is created first and streamed after. */
   submitted(answer: unknown, emit: Emit): void;
+  /** What follows comes over a new connection to the same work. */
+  reattached?(): void;
+  /** The work as it is stored, read after a reconnect; throws as `push` does. */
+  stored?(work: unknown, emit: Emit): Proof;
 }
 
 /** How one wire format is decoded, and how its streams end. @public */
@@ -57,8 +65,18 @@ export interface DialectStream<State> {
   reopen(): void;
   /** Nothing more is expected: emits `finish`; the subscriber completes at once. Proves with `unknown` if nothing was proven. */
   done(): void;
-  /** Ends the stream as failed; never returns. */
-  fail(report: ErrorReport, frame: unknown): never;
+  /**
+   * Ends the stream as failed; never returns.
+   * @param retryable - whether asking again can help, where the dialect's own rule is not meant
+   */
+  fail(report: ErrorReport, frame: unknown, retryable?: boolean): never;
+  /** After a reconnect: this connection has nothing more to tell; the work as it is stored is read instead. */
+  askStored(): void;
+  /**
+   * Emits what the whole answer adds to what was delivered of it: nothing, its missing end, or, where it is another one,
+   * `restart` and all of it. For dialects with `reattach: 'unknown'`.
+   */
+  settle(whole: { readonly text: string; readonly thinking?: string }, because: string): void;
 }
 
 /** A wire format, as `dialect` takes it. @public */
@@ -96,6 +114,17 @@ export interface DialectOptions<Frame, State> {
   readonly release?: ((stream: DialectStream<State>) => void) | undefined;
   /** Reads the answer to the request that created the work. @defaultValue it arrives as `raw` */
   readonly submitted?: ((answer: unknown, stream: DialectStream<State>) => void) | undefined;
+  /**
+   * What a new connection to the same work shows. `'state'`: its state now, which `decode` merges with the state that it has, and
+   * what follows. `'replay'`: its stream from the start; the state begins anew, and what was delivered is matched and left out.
+   * `'unknown'`: perhaps the one, perhaps the other, perhaps another answer: text passes only where it surely follows what
+   * was delivered, the marker proves nothing, and `stored` decides. @defaultValue `'state'`
+   */
+  readonly reattach?: 'state' | 'replay' | 'unknown' | undefined;
+  /** Called before the first frame of a new connection. */
+  readonly reattached?: ((stream: DialectStream<State>) => void) | undefined;
+  /** Reads the work as it is stored. @defaultValue it arrives as `raw` */
+  readonly stored?: ((work: unknown, stream: DialectStream<State>) => void) | undefined;
 }
 
 /**
@@ -131,11 +160,19 @@ interface Finish {
 }
 
 class DialectDecoder<Frame, State> implements Decoder, DialectStream<State> {
-  readonly state: State;
+  state: State;
   event = 'message';
   id = '';
   readonly #options: DialectOptions<Frame, State>;
   #emit: Emit = ignore;
+  /** What was delivered, where a new connection may tell it again. */
+  readonly #delivered: Delivered | undefined;
+  #replay: Replay | undefined;
+  /** The next connection is read from its start, and voids what was delivered. */
+  #isAnotherAnswer = false;
+  #hasEnded = false;
+  /** What is emitted is no part of the stream, and no replay of the stream repeats it. */
+  #isAside = false;
   /** Counts what a frame brought about: a frame that does nothing is handed on as `raw`. */
   #effects = 0;
   #finish: Finish | undefined;
@@ -146,10 +183,11 @@ class DialectDecoder<Frame, State> implements Decoder, DialectStream<State> {
   constructor(options: DialectOptions<Frame, State>) {
     this.#options = options;
     this.state = options.start();
+    if (options.reattach === 'replay' || options.reattach === 'unknown') this.#delivered = new Delivered();
   }
 
   push(event: WireEvent, emit: Emit): Proof {
-    if (this.#done) return 'done';
+    if (this.#done || this.#hasEnded) return this.#proof();
     this.#emit = emit;
     switch (event.type) {
       case 'event':
@@ -204,13 +242,82 @@ class DialectDecoder<Frame, State> implements Decoder, DialectStream<State> {
   submitted(answer: unknown, emit: Emit): void {
     if (this.#done) return; // on a stream opened before the request, the end can overtake its answer
     this.#emit = emit;
-    if (this.#options.submitted === undefined) emit({ type: 'raw', frame: answer });
-    else this.#options.submitted(answer, this);
+    this.#isAside = true;
+    try {
+      if (this.#options.submitted === undefined) emit({ type: 'raw', frame: answer });
+      else this.#options.submitted(answer, this);
+    } finally {
+      this.#isAside = false;
+    }
+  }
+
+  reattached(): void {
+    const { reattach = 'state', start, reattached } = this.#options;
+    this.#isAnotherAnswer = this.#replay?.isOther ?? false;
+    this.#hasEnded = false;
+    this.#done = false;
+    this.#finish = undefined;
+    this.#isCut = false;
+    if (this.#delivered !== undefined) {
+      this.state = start();
+      this.#replay = this.#isAnotherAnswer
+        ? undefined
+        : new Replay(this.#delivered, reattach === 'replay' ? 'sure' : 'doubtful');
+    }
+    reattached?.(this);
+  }
+
+  stored(work: unknown, emit: Emit): Proof {
+    this.#emit = emit;
+    if (this.#options.stored === undefined) emit({ type: 'raw', frame: work });
+    else this.#options.stored(work, this);
+    return this.#proof();
+  }
+
+  askStored(): void {
+    this.#effects += 1;
+    this.#hasEnded = true;
+  }
+
+  settle(whole: { readonly text: string; readonly thinking?: string }, because: string): void {
+    this.#replay = undefined;
+    const say = (type: 'text' | 'thinking', name: string, text: string | undefined): void => {
+      if (text) this.emit({ type, text, index: 0, name });
+    };
+    const missing = (type: 'text' | 'thinking', name: string, text: string): string | undefined =>
+      this.#delivered?.text(JSON.stringify([type, 0, name])).missingFrom(text) ?? undefined;
+    const { text, thinking = '' } = whole;
+    const moreThinking = thinking === '' ? '' : missing('thinking', 'thinking', thinking);
+    const moreText = missing('text', 'output', text);
+    if (moreText === undefined || moreThinking === undefined) this.#emit(this.#voidDelivered(because));
+    say('thinking', 'thinking', moreText === undefined || moreThinking === undefined ? thinking : moreThinking);
+    say('text', 'output', moreText === undefined || moreThinking === undefined ? text : moreText);
+  }
+
+  #voidDelivered(because: string): StreamEvent {
+    this.#delivered?.clear();
+    // Who delivers it knows the attempt and how much is void.
+    return { type: 'restart', attempt: 1, because, discard: { chars: 0 } };
   }
 
   emit(event: StreamEvent): void {
     this.#effects += 1;
-    this.#emit(event);
+    if (this.#delivered === undefined || this.#isAside) {
+      this.#emit(event);
+      return;
+    }
+    if (event.type === 'finish') this.#replay?.end();
+    const news = this.#replay === undefined ? event : this.#replay.take(event);
+    if (news === undefined || this.#replay?.isOther === true) return;
+    if (this.#isAnotherAnswer && (isText(news) || news.type === 'finish')) {
+      this.#isAnotherAnswer = false;
+      this.#emit(this.#voidDelivered('the stream was told again with another text'));
+    }
+    if (news.type === 'restart') {
+      this.#delivered.clear();
+      this.#replay = undefined;
+    } else this.#delivered.note(news);
+    this.#emit(news);
   }
 
   prove(reason: FinishReason, rawReason?: string, choices?: readonly ChoiceFinish[]): void {
@@ -235,7 +342,7 @@ class DialectDecoder<Frame, State> implements Decoder, DialectStream<State> {
     });
   }
 
-  fail(report: ErrorReport, frame: unknown): never {
+  fail(report: ErrorReport, frame: unknown, retryable = this.#options.retryable?.(report) ?? false): never {
     const { code, message } = report;
     const said = message?.slice(0, MAX_QUOTED_CHARS) ?? 'no message';
     throw new ProviderError(
@@ -243,7 +350,7 @@ class DialectDecoder<Frame, State> implements Decoder, DialectStream<State> {
         ? `${this.#options.name} reported a failure: ${said}`
         : `${this.#options.name} reported ${String(code)}: ${said}`,
       {
-        retryable: this.#options.retryable?.(report) ?? false,
+        retryable,
         providerCode: code,
         providerMessage: message,
         frame,
@@ -253,7 +360,9 @@ class DialectDecoder<Frame, State> implements Decoder, DialectStream<State> {
   }
 
   #proof(): Proof {
+    if (this.#replay?.isOther === true) return 'reopen';
     if (this.#done) return 'done';
+    if (this.#hasEnded) return 'ended';
     return this.#finish === undefined ? 'open' : 'proven';
   }
 
@@ -311,6 +420,10 @@ class DialectDecoder<Frame, State> implements Decoder, DialectStream<State> {
   }
 
   #marker(): void {
+    if (this.#replay !== undefined && this.#options.reattach === 'unknown') {
+      this.askStored();
+      return;
+    }
     if (this.#finish === undefined && this.#options.markerAlone === 'doubtful') {
       this.emit({
         type: 'warning',
@@ -335,6 +448,10 @@ class DialectDecoder<Frame, State> implements Decoder, DialectStream<State> {
     }
     this.#emit({ type: 'raw', frame: { [field]: frame } });
   }
+}
+
+function isText({ type }: StreamEvent): boolean {
+  return type === 'text' || type === 'thinking' || type === 'refusal' || type === 'tool-call-delta';
 }
 
 const OPEN_BRACE = 0x7b;

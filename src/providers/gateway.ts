@@ -99,7 +99,7 @@ export function gateway(options: GatewayOptions = {}): Gateway {
       typeof input === 'string' ? { ...request, input: [{ type: 'text', name: 'input', content: input }] } : request;
     const stream: CallRequest = { method: 'POST', url, headers, body: JSON.stringify(body), accept: [accept] };
     const authorize = keyHeader('x-api-key', apiKey, 'MILLRACE_GATEWAY_API_KEY', 'gateway');
-    return { provider: 'gateway', model: request.model_name, authorize, stream: () => stream };
+    return { provider: 'gateway', model: request.model_name, authorize, stream: () => stream, resume: { by: 'ask' } };
   };
 
   return {

@@ -1,5 +1,5 @@
 import * as z from 'zod/mini';
-import type { Call, CallRequest, LeavingPolicy } from '../protocol/call.js';
+import type { Call, CallRequest, LeavingPolicy, ResumePlan, StoredWork } from '../protocol/call.js';
 import type { Dialect } from '../protocol/dialect.js';
 import type { ErrorReport } from '../protocol/errorBody.js';
 import { isRecord } from '../protocol/errorBody.js';
@@ -69,6 +69,8 @@ export interface Inferencesh {
 
 const STREAM = ['application/x-ndjson', 'text/event-stream'];
 const JSON_ANSWER = ['application/json'];
+/** Between two readings of a task or a chat, as the API's own client does. */
+const POLL_MS = 2_000;
 
 const Name = z.string().check(z.minLength(1));
 const RunRequest = z.looseObject({ app: Name, input: z.unknown() });
@@ -112,7 +114,14 @@ export function inferencesh(options: InferenceshOptions = {}): Inferencesh {
   const get = (path: string): CallRequest => ({ method: 'GET', url: joinURL(baseURL, path), headers, accept: STREAM });
   const taskStream = (id: string): CallRequest => get(`/tasks/${pathSegment(id, 'the task id')}/stream`);
   const chatStream = (id: string): CallRequest => get(`/chats/${pathSegment(id, 'the chat id')}/stream`);
+  const stored = (path: string, what: string): StoredWork => ({
+    request: (id) => ({ ...get(`${path}/${pathSegment(id, what)}`), accept: JSON_ANSWER }),
+    use: 'instead',
+    everyMs: POLL_MS,
+  });
   const common = { provider: 'inferencesh', authorize };
+  const resumeTask: ResumePlan = { by: 'reattach', stored: stored('/tasks', 'the task id') };
+  const resumeChat: ResumePlan = { by: 'reattach', stored: stored('/chats', 'the chat id') };
   get('/'); // throws where the base is wrong
 
   return {
@@ -127,11 +136,12 @@ export function inferencesh(options: InferenceshOptions = {}): Inferencesh {
         stream: taskStream,
         cancel: (id) => post(`/tasks/${pathSegment(id, 'the task id')}/cancel`),
         leaving: created,
+        resume: resumeTask,
       };
     }, tasks),
     attach: withDialect((taskId: string): Call => {
       taskStream(taskId); // throws where the id is wrong
-      return { ...common, dialect: tasks, workId: taskId, stream: taskStream, leaving: attached };
+      return { ...common, dialect: tasks, workId: taskId, stream: taskStream, leaving: attached, resume: resumeTask };
     }, tasks),
     agent: withDialect((request: InferenceshAgentRequest): Call => {
       const { agent, agent_config, agent_name, chat_id } = checkRequest(
@@ -153,11 +163,12 @@ export function inferencesh(options: InferenceshOptions = {}): Inferencesh {
         stream: chatStream,
         cancel: (id) => post(`/chats/${pathSegment(id, 'the chat id')}/stop`),
         leaving: created,
+        resume: resumeChat,
       };
     }, chats),
     attachChat: withDialect((chatId: string): Call => {
       chatStream(chatId); // throws where the id is wrong
-      return { ...common, dialect: chats, workId: chatId, stream: chatStream, leaving: attached };
+      return { ...common, dialect: chats, workId: chatId, stream: chatStream, leaving: attached, resume: resumeChat };
     }, chats),
     submitToolResult: (toolInvocationId, result) => {
       const text = typeof result === 'string' ? result : JSON.stringify(result);

@@ -136,7 +136,7 @@ export function inferenceshAgentDialect(options: InferenceshAgentDialectOptions 
         stream.emit(each);
       });
       if (isQuiet) stream.emit({ type: 'heartbeat', comment: '' });
-      conclude(frame, stream, event === 'done');
+      conclude(frame, stream, event === 'done' ? 'done' : undefined);
     },
     submitted: (answer, stream) => {
       const emit: Emit = (event) => {
@@ -154,7 +154,28 @@ export function inferenceshAgentDialect(options: InferenceshAgentDialectOptions 
       stream.state.turn.begin(id, order ?? undefined, emit);
       readMessage(message, message, stream.state, emit);
     },
+    reattached: ({ state }) => {
+      state.turn.lose();
+    },
+    stored: (work, stream) => {
+      const chat = unwrap(work);
+      if (!isRecord(chat)) {
+        stream.emit({ type: 'raw', frame: work });
+        return;
+      }
+      const emit: Emit = (event) => {
+        stream.emit(event);
+      };
+      for (const message of storedMessages(chat)) readMessage(message, message, stream.state, emit);
+      readChat(chat, chat, stream.state, emit);
+      conclude(chat, stream, 'stored');
+    },
   });
+}
+
+/** The messages of a chat as it is stored. */
+function storedMessages({ chat_messages: named, messages = named }: JSONObject): readonly JSONObject[] {
+  return Array.isArray(messages) ? messages.filter(isRecord) : [];
 }
 
 type Reader = (payload: JSONObject, frame: JSONObject, state: AgentState, emit: Emit) => void;
@@ -237,6 +258,8 @@ function readContent(content: readonly unknown[], of: ContentOf, state: AgentSta
   if (thought) state.turn.think(message, thought, emit);
   // Other thinking than was streamed does not void the text: the frame is handed on, and the text stays.
   else if (thought === undefined && isOver && thinking !== '') emit({ type: 'raw', frame, event: 'chat_messages' });
+  // What is stored may be behind what has come already, and then it does not tell what was missed.
+  if (isOver || text.length >= message.text.chars) message.increments.catchUp();
   state.turn.settle(message, text, isOver, emit);
 }
 
@@ -262,6 +285,7 @@ const readDelta: Reader = (payload, frame, state, emit) => {
     emit({ type: 'raw', frame, event: 'delta' }); // of no message, of an earlier turn's, or late
     return;
   }
+  if (!message.increments.accepts(payload['seq'])) return; // it came before, or its place is not known: the stored message will tell
   if (delta.reasoning) state.turn.think(message, delta.reasoning, emit);
   if (delta.response) state.turn.say(message, delta.response, emit);
   const drafts = state.drafts.get(id) ?? new ChatToolCalls(0, { max: MAX_TOOL_CALL_CHARS, chars: 0 });
@@ -303,12 +327,12 @@ function isCounted(state: AgentState): boolean {
 
 /**
  * Ends the stream where this turn has ended.
- * @param isDone - the older stream's own sign of the end came
+ * @param sign - `done`: the older stream's own sign of the end came. `stored`: it is the chat as it is stored
  */
-function conclude(frame: JSONObject, stream: AgentStream, isDone = false): void {
+function conclude(frame: JSONObject, stream: AgentStream, sign?: 'done' | 'stored'): void {
   const { state } = stream;
   const { run, failed } = state;
-  if (isDone) {
+  if (sign === 'done') {
     if (failed !== undefined) fail(failed, frame, stream);
     stream.prove('unknown');
     stream.done();
@@ -319,6 +343,12 @@ function conclude(frame: JSONObject, stream: AgentStream, isDone = false): void 
   if (run !== undefined && isAtRest && run.word !== 'completed') fail(run, frame, stream);
   if (failed !== undefined && (isAtRest || hasWords(failed.payload))) fail(failed, frame, stream);
   if (!isAtRest) return;
+  if (!state.turn.isWhole) {
+    // The turn ended while nobody was connected: its messages stand in the chat as it is stored.
+    if (sign === 'stored') stream.fail({ code: undefined, type: undefined, message: NO_ANSWER }, frame, false);
+    stream.askStored();
+    return;
+  }
   proveEnd(stream, state.turn.stopReason);
   stream.done();
 }
@@ -342,3 +372,5 @@ function isNews(state: AgentState, key: string, value: string): boolean {
 }
 
 const MAX_TOLD_CHARS = 1024;
+
+const NO_ANSWER = 'the turn ended while the connection was lost, and the stored chat does not hold its whole answer';

@@ -2,6 +2,7 @@ import { LimitError } from '../errors.js';
 import { addUsage } from '../internal/addUsage.js';
 import type { Emit } from '../protocol/dialect.js';
 import type { Usage } from '../types.js';
+import { DeltaOrder } from './inferenceshDeltaOrder.js';
 import { MAX_HELD_CHARS, StreamedText } from './streamedText.js';
 
 /** One assistant message of the turn that is read. */
@@ -9,6 +10,7 @@ export interface TurnMessage {
   readonly order: number | undefined;
   readonly text: StreamedText;
   readonly thinking: StreamedText;
+  readonly increments: DeltaOrder;
   /** The message is stored as ended: increments that come after are late ones, which it holds already. */
   isOver: boolean;
   usage: Usage | undefined;
@@ -26,6 +28,7 @@ export class ChatTurn {
   /** Characters of text emitted since the start or the last restart, separators included. */
   #chars = 0;
   #restarts = 0;
+  #wasLost = false;
 
   constructor(separator: string) {
     this.#separator = separator;
@@ -46,6 +49,19 @@ export class ChatTurn {
       isVoid ||= message.text.chars > 0;
     }
     if (isVoid) this.#tellAgain('the text was that of an earlier turn', emit);
+  }
+
+  /** A connection was lost: what came meanwhile is not known. */
+  lose(): void {
+    this.#wasLost = true;
+    for (const { increments } of this.#messages.values()) increments.lose();
+  }
+
+  /** True while nothing can have been missed: after a loss, once every message was told as it is stored. */
+  get isWhole(): boolean {
+    if (!this.#wasLost) return true;
+    const messages = [...this.#messages.values()];
+    return messages.length > 0 && messages.every(({ isOver, increments }) => isOver && !increments.isLost);
   }
 
   /** The chat was at rest and is busy now: messages that appear from here on are of a new turn. */
@@ -74,10 +90,12 @@ export class ChatTurn {
       order,
       text: new StreamedText(),
       thinking: new StreamedText(),
+      increments: new DeltaOrder(),
       isOver: false,
       usage: undefined,
       stopReason: undefined,
     };
+    if (this.#wasLost) message.increments.lose();
     this.#messages.set(id, message);
     return message;
   }

@@ -1,6 +1,8 @@
 import * as z from 'zod/mini';
 import { type Dialect, dialect, type DialectStream, type Emit } from '../protocol/dialect.js';
 import { type ErrorReport, isRecord } from '../protocol/errorBody.js';
+import { LogReader } from '../protocol/taskLogs.js';
+import { readTaskStatus } from '../protocol/taskStatus.js';
 import { validate } from '../protocol/validate.js';
 import type { ToolCallPart } from './chatChunk.js';
 import { finishReasonOf } from './chatFinish.js';
@@ -22,7 +24,7 @@ import {
   streamFailure,
   unwrap,
 } from './inferenceshFrame.js';
-import { LogReader } from './inferenceshLogs.js';
+import { DeltaOrder } from './inferenceshDeltaOrder.js';
 import { settleText, StreamedText } from './streamedText.js';
 
 /** How to read an inference.sh task stream. @public */
@@ -31,23 +33,6 @@ export interface InferenceshTaskDialectOptions {
   readonly retryable?: ((report: ErrorReport) => boolean) | undefined;
 }
 
-/** A task's states by their numbers on the wire. */
-const STATUSES: readonly string[] = [
-  'unknown',
-  'received',
-  'queued',
-  'dispatched',
-  'preparing',
-  'serving',
-  'setting_up',
-  'running',
-  'cancelling',
-  'uploading',
-  'completed',
-  'failed',
-  'cancelled',
-];
-const TERMINAL: ReadonlySet<string> = new Set(['completed', 'failed', 'cancelled']);
 /** Events that carry a task, whole or in part; the ones without a name are `message`. */
 const TASK_EVENTS: ReadonlySet<string> = new Set(['message', 'update', 'done', 'task', 'tasks']);
 
@@ -62,11 +47,12 @@ interface TaskState {
   readonly kept: Map<string, string>;
   readonly logs: LogReader;
   readonly streamed: StreamedText;
-  readonly toolCalls: ChatToolCalls;
+  readonly thought: StreamedText;
+  toolCalls: ChatToolCalls;
+  readonly order: DeltaOrder;
   id: string | undefined;
   status: string | undefined;
   output: unknown;
-  isThinkingSeen: boolean;
   isUsageSeen: boolean;
   isToolCallSeen: boolean;
   stopReason: string | undefined;
@@ -101,11 +87,12 @@ export function inferenceshTaskDialect(options: InferenceshTaskDialectOptions = 
       kept: new Map(),
       logs: new LogReader(),
       streamed: new StreamedText(),
-      toolCalls: new ChatToolCalls(0, { max: MAX_TOOL_CALL_CHARS, chars: 0 }),
+      thought: new StreamedText(),
+      toolCalls: newToolCalls(),
+      order: new DeltaOrder(),
       id: undefined,
       status: undefined,
       output: undefined,
-      isThinkingSeen: false,
       isUsageSeen: false,
       isToolCallSeen: false,
       stopReason: undefined,
@@ -134,12 +121,29 @@ export function inferenceshTaskDialect(options: InferenceshTaskDialectOptions = 
       // Only its state: all else comes again with the stream's first frame.
       if (isRecord(task)) readStatus(task, stream);
     },
+    reattached: ({ state }) => {
+      state.order.lose();
+    },
+    stored: (work, stream) => {
+      const task = unwrap(work);
+      if (isRecord(task)) readTask(task, undefined, task, stream);
+      else stream.emit({ type: 'raw', frame: work });
+    },
   });
+}
+
+function newToolCalls(): ChatToolCalls {
+  return new ChatToolCalls(0, { max: MAX_TOOL_CALL_CHARS, chars: 0 });
 }
 
 function readDelta(payload: JSONObject, frame: JSONObject, stream: TaskStream): void {
   const { delta } = validate(DeltaFrame, payload, 'an inferencesh delta');
   const { state } = stream;
+  if (!state.order.accepts(payload['seq'])) {
+    // It came before, or its place in the text is not known: the task's output will tell.
+    stream.emit({ type: 'heartbeat', comment: '' });
+    return;
+  }
   let isQuiet = true;
   const emit: Emit = (event) => {
     isQuiet = false;
@@ -164,7 +168,8 @@ function readTask(
 ): void {
   validate(Task, payload, 'an inferencesh task');
   const { state } = stream;
-  const isFirst = state.kept.size === 0 && fields === undefined;
+  const isWhole = fields === undefined;
+  const isFirst = state.kept.size === 0 && isWhole;
   let isQuiet = true;
   const emit: Emit = (event) => {
     isQuiet = false;
@@ -186,6 +191,7 @@ function readTask(
   if (hasOther) emit({ type: 'raw', frame });
   for (const line of state.logs.read(payload['logs'], fields?.includes('logs') ?? true)) emit(line);
   if (isFirst && !isCompleted) joinText(state, emit);
+  else if (isWhole && !isCompleted && state.order.isLost) catchUp(state, emit);
   if (changed.has('output') && !isCompleted) emit({ type: 'output', value: state.output ?? null, final: false });
 
   if (isCompleted) {
@@ -224,18 +230,16 @@ function merge(payload: JSONObject, fields: readonly string[] | undefined, state
 function readStatus(task: JSONObject, stream: TaskStream): boolean {
   const { state } = stream;
   if (typeof task['id'] === 'string') state.id = task['id'];
-  const wire = task['status'];
-  const isNumber = typeof wire === 'number';
-  if (!isNumber && (typeof wire !== 'string' || wire === '')) return false;
-  const status = isNumber ? (STATUSES[wire] ?? `status-${String(wire)}`) : wire === 'canceled' ? 'cancelled' : wire;
-  if (status === state.status) return false;
+  const read = readTaskStatus(task['status']);
+  if (read === undefined || read.status === state.status) return false;
+  const { status, code, terminal } = read;
   state.status = status;
   stream.emit({
     type: 'status',
     status,
-    ...(isNumber ? { code: wire } : undefined),
+    ...(code === undefined ? undefined : { code }),
     ...(state.id === undefined ? undefined : { id: state.id }),
-    terminal: TERMINAL.has(status),
+    terminal,
   });
   return true;
 }
@@ -265,6 +269,18 @@ function joinText(state: TaskState, emit: Emit): void {
   }
 }
 
+/** After a reconnect the first frame shows the text so far: what it has more is told, and increments go on from there. */
+function catchUp(state: TaskState, emit: Emit): void {
+  if (!isRecord(state.output)) return;
+  const { response, reasoning } = state.output;
+  if (typeof response !== 'string' || response === '') return;
+  // It may be behind what has come already, and then it does not tell what was missed.
+  if (response.length < state.streamed.chars && state.streamed.includes(response)) return;
+  if (typeof reasoning === 'string') thinkOn(reasoning, state, emit);
+  settleText(state.streamed, response, 'the task shows a different text', emit);
+  state.order.catchUp();
+}
+
 function complete(stream: TaskStream, emit: Emit): void {
   const { state } = stream;
   const { output } = state;
@@ -273,11 +289,19 @@ function complete(stream: TaskStream, emit: Emit): void {
     const again = (): void => {
       if (typeof reasoning === 'string' && reasoning !== '') think(reasoning, state, emit);
     };
-    if (!state.isThinkingSeen) again();
+    if (typeof reasoning === 'string' && (state.thought.chars === 0 || state.order.hasGap)) {
+      thinkOn(reasoning, state, emit);
+    }
     if (typeof response === 'string') {
       settleText(state.streamed, response, 'the output carried a different text', emit, again);
     }
-    if (!state.isToolCallSeen) callTools(readToolCalls(toolCalls), state, emit);
+    const calls = readToolCalls(toolCalls);
+    if (state.order.hasGap && calls.length > 0) {
+      // Increments of them were lost: the whole ones stand here.
+      state.toolCalls = newToolCalls();
+      state.isToolCallSeen = false;
+    }
+    if (!state.isToolCallSeen) callTools(calls, state, emit);
     if (!state.isUsageSeen) spend(usage, state, emit);
   } else if (typeof output === 'string') {
     settleText(state.streamed, output, 'the output carried a different text', emit);
@@ -307,8 +331,14 @@ function failure(state: TaskState, status: string): ErrorReport {
 }
 
 function think(text: string, state: TaskState, emit: Emit): void {
-  state.isThinkingSeen = true;
+  state.thought.append(text);
   emit({ type: 'thinking', text, index: 0, name: 'thinking' });
+}
+
+/** What a whole thinking adds to the part that was told; other thinking than was told does not void the text. */
+function thinkOn(whole: string, state: TaskState, emit: Emit): void {
+  const missing = state.thought.missingFrom(whole);
+  if (missing) think(missing, state, emit);
 }
 
 /** False where the usage told more than there is an event for. */

@@ -1,8 +1,9 @@
 import * as z from 'zod/mini';
-import type { Call, CallRequest, LeavingPolicy } from '../protocol/call.js';
+import type { Call, CallRequest, LeavingPolicy, ResumePlan } from '../protocol/call.js';
 import type { Dialect } from '../protocol/dialect.js';
 import { isRecord } from '../protocol/errorBody.js';
 import { chatDialect } from './chatDialect.js';
+import { continueChat } from './continueChat.js';
 import { infernetJobsDialect, type InfernetJobsDialectOptions } from './infernetJobsDialect.js';
 import { infernetNativeDialect } from './infernetNativeDialect.js';
 import { pathSegment, readId } from './pathSegment.js';
@@ -75,6 +76,8 @@ export interface Infernet {
 const BASE_URL = 'https://infernetprotocol.com/api/v1';
 const SSE = ['text/event-stream'];
 const JSON_ANSWER = ['application/json'];
+/** Between two readings of a job; a token has 60 requests a minute. Chosen. */
+const POLL_MS = 2_000;
 
 const Messages = z.array(z.looseObject({ role: z.string(), content: z.string() })).check(z.minLength(1));
 const JobRequest = z.looseObject({ model: z.string().check(z.minLength(1)), messages: Messages });
@@ -123,6 +126,25 @@ export function infernet(options: InfernetOptions = {}): Infernet {
   const chatStream = (id: string): CallRequest =>
     get(joinURL(originURL, `/api/chat/stream/${pathSegment(id, 'the job id')}`));
   const common = { provider: 'infernet', leaving };
+  const resumeJob: ResumePlan = {
+    by: 'reattach',
+    stored: {
+      request: (id) => ({
+        ...get(joinURL(baseURL, `/jobs/${pathSegment(id, 'the job id')}`)),
+        accept: JSON_ANSWER,
+      }),
+      use: 'around',
+      everyMs: POLL_MS,
+    },
+  };
+  const resumeNative: ResumePlan = { by: 'reattach' };
+  const askAgain = (url: string, request: InfernetRequest): ResumePlan => ({
+    by: 'ask',
+    continueWith: (text) => {
+      const rest = continueChat(request, text);
+      return rest && post(url, { ...rest, stream: true }, SSE);
+    },
+  });
 
   return {
     chat: withDialect((request: InfernetRequest): Call => {
@@ -135,16 +157,18 @@ export function infernet(options: InfernetOptions = {}): Infernet {
         submit: post(jobsURL, { ...request, stream: false }, JSON_ANSWER),
         readWorkId: (answer) => readId(isRecord(answer) ? answer['id'] : undefined, 'the job id'),
         stream: jobStream,
+        resume: resumeJob,
       };
     }, jobs),
     direct: withDialect((request: InfernetRequest): Call => {
       const { model } = checkRequest(JobRequest, request, 'the request of infernet.direct');
       const asked = post(jobsURL, { ...request, stream: true }, SSE);
-      return { ...common, model, dialect: jobs, authorize: withKey(), stream: () => asked };
+      const resume = askAgain(jobsURL, request);
+      return { ...common, model, dialect: jobs, authorize: withKey(), stream: () => asked, resume };
     }, jobs),
     attach: withDialect((jobId: string): Call => {
       jobStream(jobId); // throws where the id is wrong
-      return { ...common, dialect: jobs, authorize: withKey(), workId: jobId, stream: jobStream };
+      return { ...common, dialect: jobs, authorize: withKey(), workId: jobId, stream: jobStream, resume: resumeJob };
     }, jobs),
     native: withDialect((request: InfernetNativeRequest): Call => {
       const { modelName } = checkRequest(NativeRequest, request, 'the request of infernet.native');
@@ -156,16 +180,25 @@ export function infernet(options: InfernetOptions = {}): Infernet {
         submit: post(chatURL, request, JSON_ANSWER),
         readWorkId: readNativeId,
         stream: chatStream,
+        resume: resumeNative,
       };
     }, native),
     attachNative: withDialect((jobId: string): Call => {
       chatStream(jobId); // throws where the id is wrong
-      return { ...common, dialect: native, authorize: nativeAuthorize, workId: jobId, stream: chatStream };
+      return {
+        ...common,
+        dialect: native,
+        authorize: nativeAuthorize,
+        workId: jobId,
+        stream: chatStream,
+        resume: resumeNative,
+      };
     }, native),
     openai: withDialect((request: InfernetRequest): Call => {
       const { model } = checkRequest(JobRequest, request, 'the request of infernet.openai');
       const asked = post(completionsURL, { ...request, stream: true }, SSE);
-      return { ...common, model, dialect: openai, authorize: withKey(), stream: () => asked };
+      const resume = askAgain(completionsURL, request);
+      return { ...common, model, dialect: openai, authorize: withKey(), stream: () => asked, resume };
     }, openai),
   };
 }

@@ -1,6 +1,8 @@
 import * as z from 'zod/mini';
 import { type Dialect, dialect, type DialectStream } from '../protocol/dialect.js';
 import { type ErrorReport, isRecord, readErrorBody } from '../protocol/errorBody.js';
+import { validate } from '../protocol/validate.js';
+import { readChatUsage } from './chatUsage.js';
 import { InlineThinking } from './inlineThinking.js';
 
 /** How to read Infernet's job stream. @public */
@@ -26,23 +28,38 @@ const RETRYABLE: ReadonlySet<unknown> = new Set([
 ]);
 
 const Frame = z.looseObject({ text: z.nullish(z.string()) });
+const Job = z.looseObject({
+  id: z.nullish(z.string()),
+  status: z.string(),
+  result: z.nullish(z.looseObject({ content: z.nullish(z.string()), usage: z.nullish(z.unknown()) })),
+});
+
+interface JobState {
+  readonly thinking: InlineThinking | undefined;
+  status: string | undefined;
+}
 
 /**
  * Infernet's documented job stream: `{"text": "…"}` frames, then `[DONE]`, which is sent only once the job is confirmed whole
  * and so is the proof. A failure is `{"error": "<code>", "message": "…"}` and nothing after it. The stream tells neither
  * usage nor why the model stopped: the finish reason is `unknown`. An empty text becomes a heartbeat: it says nothing but
  * that the job is alive.
+ *
+ * What a stream shows that is opened again is not documented, and a job that lost its node runs again on another. So after a
+ * reconnect text passes only where it surely follows what was delivered, `[DONE]` proves nothing, and the job as it is stored
+ * decides: its `result.content` is the answer, of which the missing end is emitted, or `restart` and the whole.
  * @public
  */
 export function infernetJobsDialect(options: InfernetJobsDialectOptions = {}): Dialect {
   const { inlineThinking = false, retryable = ({ code }: ErrorReport) => RETRYABLE.has(code) } = options;
-  return dialect<z.infer<typeof Frame>, InlineThinking | undefined>({
+  return dialect<z.infer<typeof Frame>, JobState>({
     name: 'infernet-jobs',
     frame: Frame,
     marker: '[DONE]',
     markerAlone: 'whole',
     retryable,
-    start: () => (inlineThinking ? new InlineThinking() : undefined),
+    start: () => ({ thinking: inlineThinking ? new InlineThinking() : undefined, status: undefined }),
+    reattach: 'unknown',
     decode: ({ text }, stream) => {
       if (text === undefined || text === null) return; // arrives as `raw`
       let isQuiet = true;
@@ -50,18 +67,18 @@ export function infernetJobsDialect(options: InfernetJobsDialectOptions = {}): D
         isQuiet = false;
         sayTo(stream, type, piece);
       };
-      if (stream.state !== undefined) stream.state.push(text, say);
+      if (stream.state.thinking !== undefined) stream.state.thinking.push(text, say);
       else if (text !== '') say('text', text);
       // Nothing to say yet is no frame without a name: it was empty, or a tag, or is held as the beginning of one.
       if (isQuiet) stream.emit({ type: 'heartbeat', comment: '' });
     },
     flush: (stream) => {
-      stream.state?.flush((type, piece) => {
+      stream.state.thinking?.flush((type, piece) => {
         sayTo(stream, type, piece);
       });
     },
     release: (stream) => {
-      stream.state?.release((type, piece) => {
+      stream.state.thinking?.release((type, piece) => {
         sayTo(stream, type, piece);
       });
     },
@@ -70,11 +87,46 @@ export function infernetJobsDialect(options: InfernetJobsDialectOptions = {}): D
         stream.emit({ type: 'raw', frame: answer });
         return;
       }
-      const { id, status } = answer;
-      stream.emit({ type: 'status', status, ...(typeof id === 'string' ? { id } : undefined), terminal: false });
-      if (status === 'failed') stream.fail(readErrorBody(answer), answer);
+      readStatus(answer['id'], answer['status'], stream);
+      if (answer['status'] === 'failed') stream.fail(readErrorBody(answer), answer);
+    },
+    stored: (work, stream) => {
+      const { id, status, result } = validate(Job, work, 'an infernet job');
+      readStatus(id, status, stream);
+      // A job that has failed runs no more: asking again would be another job.
+      if (status === 'failed') stream.fail(readErrorBody(work), work, false);
+      if (status !== 'completed') return;
+      if (typeof result?.content === 'string') {
+        stream.settle(split(result.content, inlineThinking), 'the stored result has a different text');
+      }
+      const told = readChatUsage({ usage: result?.usage }, undefined);
+      if (told !== undefined) stream.emit({ type: 'usage', ...told.usage });
+      stream.prove('unknown');
+      stream.done();
     },
   });
+}
+
+type JobStream = DialectStream<JobState>;
+
+function readStatus(id: unknown, status: unknown, stream: JobStream): void {
+  if (typeof status !== 'string' || status === stream.state.status) return;
+  stream.state.status = status;
+  const terminal = status === 'completed' || status === 'failed';
+  stream.emit({ type: 'status', status, ...(typeof id === 'string' ? { id } : undefined), terminal });
+}
+
+/** A stored answer, with thinking and text apart where the model writes both into it. */
+function split(content: string, inlineThinking: boolean): { readonly text: string; readonly thinking: string } {
+  const parts = { text: '', thinking: '' };
+  if (!inlineThinking) return { ...parts, text: content };
+  const reader = new InlineThinking();
+  const say: Say = (type, piece) => {
+    parts[type] += piece;
+  };
+  reader.push(content, say);
+  reader.flush(say);
+  return parts;
 }
 
 type Say = (type: 'text' | 'thinking', text: string) => void;

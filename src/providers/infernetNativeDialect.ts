@@ -54,6 +54,7 @@ export function infernetNativeDialect(options: InfernetNativeDialectOptions = {}
   return dialect<Readonly<Record<string, unknown>>, NativeState>({
     name: 'infernet-native',
     frame: Frame,
+    reattach: 'replay',
     start: () => ({ streamed: new StreamedText(), ids: new Set(), lastId: '', status: undefined }),
     // A job row has an `error` column of its own: only the event's name tells a failure, and the row's status.
     error: (frame, event) => (event === 'error' || event === 'message' ? failure(frame, event) : undefined),

@@ -2,6 +2,7 @@ import type { Call, CallRequest, LeavingPolicy } from '../protocol/call.js';
 import type { Dialect } from '../protocol/dialect.js';
 import { type ErrorReport, isRecord } from '../protocol/errorBody.js';
 import { chatDialect } from './chatDialect.js';
+import { continueChat } from './continueChat.js';
 import { chatRequest, type ChatRequest, streamingBody } from './chatRequest.js';
 import { stopsBilling } from './stopsBilling.js';
 import { bearer, checkRequest, joinURL, type ProviderOptions, withDialect } from './support.js';
@@ -71,13 +72,14 @@ export function infron(options: InfronOptions = {}): Infron {
     chat: withDialect((request: InfronChatRequest): Call => {
       const asked = checkRequest(chatRequest, request, 'the request of infron.chat');
       const { model, n } = asked;
-      const stream: CallRequest = {
+      const ask = (body: ChatRequest): CallRequest => ({
         method: 'POST',
         url,
         headers,
-        body: streamingBody(asked),
+        body: streamingBody(body),
         accept: ['text/event-stream'],
-      };
+      });
+      const stream = ask(asked);
       const leaving = { ...leavingOf(options.upstream ?? upstreamOf(asked)), ...options.leaving };
       const authorize = bearer(apiKey, 'INFRON_API_KEY', 'infron');
       return {
@@ -87,6 +89,13 @@ export function infron(options: InfronOptions = {}): Infron {
         authorize,
         stream: () => stream,
         leaving,
+        resume: {
+          by: 'ask',
+          continueWith: (text) => {
+            const rest = continueChat(asked, text);
+            return rest && ask(rest);
+          },
+        },
       };
     }, dialect),
   };

@@ -4,6 +4,7 @@ import type { Dialect } from '../protocol/dialect.js';
 import type { ErrorReport } from '../protocol/errorBody.js';
 import type { StandardSchema } from '../protocol/standardSchema.js';
 import { chatDialect } from './chatDialect.js';
+import { continueChat } from './continueChat.js';
 import { chatRequest, type ChatRequest, streamingBody } from './chatRequest.js';
 import { bearer, checkRequest, joinURL, type ProviderOptions, withDialect } from './support.js';
 
@@ -109,14 +110,20 @@ export function polargrid(options: PolargridOptions = {}): Polargrid {
     chatDialect({ name: 'polargrid', inlineThinking, retryable, choices });
   const dialect = dialectOf(1);
 
-  const make = (path: string, model: string, request: Readonly<Record<string, unknown>>): Call => {
-    const stream: CallRequest = {
+  const make = <Request extends Readonly<Record<string, unknown>>>(
+    path: string,
+    model: string,
+    request: Request,
+    continued: (text: string) => Request | undefined,
+  ): Call => {
+    const ask = (body: Request): CallRequest => ({
       method: 'POST',
       url: joinURL(baseURL, path),
       headers,
-      body: streamingBody(request),
+      body: streamingBody(body),
       accept: ['text/event-stream'],
-    };
+    });
+    const stream = ask(request);
     const authorize = bearer(apiKey, 'POLARGRID_API_KEY', 'polargrid');
     const n = typeof request['n'] === 'number' ? request['n'] : 1;
     return {
@@ -126,17 +133,28 @@ export function polargrid(options: PolargridOptions = {}): Polargrid {
       authorize,
       stream: () => stream,
       leaving,
+      resume: {
+        by: 'ask',
+        continueWith: (text) => {
+          const rest = continued(text);
+          return rest && ask(rest);
+        },
+      },
     };
   };
 
   return {
     chat: withDialect((request: PolargridChatRequest): Call => {
       const asked = checkRequest(chatRequest, toSnakeCase(request), 'the request of polargrid.chat');
-      return make('/chat/completions', asked.model, asked);
+      return make('/chat/completions', asked.model, asked, (text) => continueChat(asked, text));
     }, dialect),
     completion: withDialect((request: PolargridCompletionRequest): Call => {
       const asked = checkRequest(CompletionRequest, toSnakeCase(request), 'the request of polargrid.completion');
-      return make('/completions', asked.model, asked);
+      const { prompt, n } = asked;
+      const canContinue = typeof prompt === 'string' && (typeof n !== 'number' || n === 1);
+      return make('/completions', asked.model, asked, (text) =>
+        canContinue ? { ...asked, prompt: prompt + text } : undefined,
+      );
     }, dialect),
   };
 }

@@ -1,17 +1,28 @@
 import { io } from '#io';
 import { asyncScheduler, Observable, type SchedulerLike, type Subscriber, Subscription } from 'rxjs';
-import { AbortError, ProtocolError, ProviderError } from '../errors.js';
-import { type Answer, checkDecodeOptions, type DecodeOptions } from '../internal/answer.js';
+import { AbortError, type HTTPError, NoResumePlanError, ProtocolError, ProviderError } from '../errors.js';
+import { type Answer, checkDecodeOptions, type DecodeOptions, StoredDocument } from '../internal/answer.js';
 import { connectDecoder, openFlow } from '../internal/connectDecoder.js';
-import { Flow, leaveAs, runApart, type Scope, subscribeWithin, type Verb } from '../internal/flow.js';
+import {
+  Flow,
+  leaveAs,
+  runApart,
+  type Scope,
+  sendWhenAllAreBack,
+  subscribeWithin,
+  type Verb,
+} from '../internal/flow.js';
 import { hasCode } from '../internal/hasCode.js';
+import { encodeLastEventId } from '../internal/lastEventId.js';
 import { onAbort } from '../internal/onAbort.js';
+import { link } from '../internal/operate.js';
 import { type Framing, type FramingLimits, framingOf, parseBody } from '../internal/parseBody.js';
+import type { Going, Position } from '../internal/position.js';
 import { requireDelay, requireOneOf } from '../internal/require.js';
 import { redactSecrets } from '../internal/redactSecrets.js';
 import { scriptOf } from '../internal/script.js';
 import { mediaType } from '../internal/contentType.js';
-import type { Call, CallRequest } from '../protocol/call.js';
+import type { Call, CallRequest, ResumePlan, StoredWork } from '../protocol/call.js';
 import type { Billing, StreamEvent, WireEvent } from '../types.js';
 import { fromHTTP, type FromHTTPOptions } from './fromHTTP.js';
 import { requestJSON } from './requestJSON.js';
@@ -87,36 +98,53 @@ export function fromCall(
   requireOneOf('onUnsubscribe', onUnsubscribe, ['cancel', 'leave']);
   requireDelay(0, { cancelTimeoutMs });
   return new Observable<StreamEvent>((subscriber) => {
-    // Opened now, whoever makes the call and when: so readers below know of it, and a retry takes its position back.
-    const flow = openFlow(new Flow({ call }), subscriber);
-    const made = typeof call === 'function' ? call() : call;
-    if (!isThenable(made)) {
-      connect(made, flow, options, subscriber);
+    // Made now, whoever makes the call and when: so readers below know of it, and a retry takes its position back.
+    const flow = new Flow({ call });
+    if (flow.position.isComplete) {
+      // It was delivered whole before another stream beside it broke.
+      subscriber.complete();
       return;
     }
-    const { signal } = options;
-    const stopListening =
-      signal &&
-      onAbort(signal, () => {
-        leaveAs('stop', 'signal', () => flow.leave());
-        const error = stoppedBy(signal);
-        error.received = { text: '', chars: 0, truncated: false };
+    openFlow(flow, subscriber);
+    sendWhenAllAreBack(() => {
+      if (!subscriber.closed) begin(call, flow, options, subscriber);
+    });
+  });
+}
+
+function begin(
+  call: Call | (() => Call | Promise<Call>),
+  flow: Flow,
+  options: FromCallOptions,
+  subscriber: Subscriber<StreamEvent>,
+): void {
+  const made = typeof call === 'function' ? call() : call;
+  if (!isThenable(made)) {
+    connect(made, flow, options, subscriber);
+    return;
+  }
+  const { signal } = options;
+  const stopListening =
+    signal &&
+    onAbort(signal, () => {
+      leaveAs('stop', 'signal', () => flow.leave());
+      const error = stoppedBy(signal);
+      error.received = { text: '', chars: 0, truncated: false };
+      subscriber.error(error);
+    });
+  subscriber.add(stopListening);
+  made.then(
+    (late) => {
+      stopListening?.();
+      if (!subscriber.closed) connect(late, flow, options, subscriber);
+    },
+    (error: unknown) => {
+      flow.end('error');
+      flow.deliver(() => {
         subscriber.error(error);
       });
-    subscriber.add(stopListening);
-    made.then(
-      (late) => {
-        stopListening?.();
-        if (!subscriber.closed) connect(late, flow, options, subscriber);
-      },
-      (error: unknown) => {
-        flow.end('error');
-        flow.deliver(() => {
-          subscriber.error(error);
-        });
-      },
-    );
-  });
+    },
+  );
 }
 
 function stoppedBy(signal: AbortSignal): AbortError {
@@ -129,19 +157,73 @@ function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
 
 function connect(call: Call, flow: Flow, options: FromCallOptions, subscriber: Subscriber<StreamEvent>): void {
   const { provider, model } = call;
+  const { position } = flow;
   flow.facts = { ...flow.facts, provider, model, billing: (verb) => billingAfter(call, verb) };
+  if (position.keeper !== undefined && call.resume === undefined) {
+    flow.end('error');
+    subscriber.error(withoutPlan(provider));
+    return;
+  }
+  position.going = () => howToGoOn(call, position);
+  const going = position.going();
+  position.attempt += 1;
+  if (going === 'anew' || going === 'continued') position.asked = {};
+  flow.asked = position.asked;
   let asking: Asking | undefined;
   connectDecoder(subscriber, {
     dialect: call.dialect,
     flow,
+    going,
     options,
     source: (scope, answer) =>
       new Observable<WireEvent>((frames) => {
-        asking = new Asking(call, options, flow, scope, answer, frames);
+        asking = new Asking(call, going, options, flow, scope, answer, frames);
         asking.start();
       }),
+    goOn: (proof) => {
+      asking?.goOn(proof);
+    },
     explain: (error) => withoutSecrets(addHint(error, call), asking?.credentials ?? {}),
   });
+}
+
+function withoutPlan(provider: string): NoResumePlanError {
+  return new NoResumePlanError(
+    `The call of ${provider} does not say how it goes on after a break; give it \`resume: { by: 'ask' }\` where asking again is right`,
+    { context: { provider } },
+  );
+}
+
+/** How a call goes on from a position, by its plan and by what whoever asks again has decided. */
+function howToGoOn({ resume, submit, workId }: Call, position: Position): Going {
+  if (position.attempt === 0) return 'first';
+  const { by, continueWith } = resume ?? { by: 'ask' };
+  if (by === 'reattach') {
+    const isKnown = (workId ?? position.workId) !== undefined;
+    // Work that exists, and to which a request adds: whether it was added is known by the answer alone.
+    if (isKnown && (submit === undefined || position.isSubmitted)) return 'on';
+  }
+  if (by === 'last-event-id' && headerOf(position) !== undefined) return 'on';
+  if (!position.content) return 'anew';
+  switch (position.keeper?.onUnresumable) {
+    case 'error':
+      return 'refused';
+    case 'continue':
+      return continuation(position, continueWith) === undefined ? 'anew' : 'continued';
+    default:
+      return 'anew';
+  }
+}
+
+/** The id after which a server goes on; none where there was none, or where no header can hold it. */
+function headerOf({ lastEventId }: Position): string | undefined {
+  return lastEventId === '' ? undefined : encodeLastEventId(lastEventId);
+}
+
+/** The request for the rest of an answer; none where its text is not all that was delivered, or not all held. */
+function continuation({ received }: Position, continueWith: ResumePlan['continueWith']): CallRequest | undefined {
+  const { text = '', truncated = false } = received?.get() ?? {};
+  return text === '' || truncated ? undefined : continueWith?.(text);
 }
 
 function billingAfter({ leaving }: Call, verb: Verb): Billing {
@@ -172,17 +254,21 @@ function withoutSecrets(error: unknown, credentials: Credentials): unknown {
 
 type Credentials = Readonly<Record<string, string>>;
 
+/** Statuses with which a server says that a stream cannot be opened again, and not that nobody may. */
+const CANNOT_REOPEN: ReadonlySet<number> = new Set([404, 405, 406, 410, 415, 501]);
+
 /** One attempt: credentials, the request that creates the work where there is one, the stream, and the cancellation. */
 class Asking {
   readonly #call: Call;
+  readonly #going: Going;
   readonly #options: FromCallOptions;
   readonly #flow: Flow;
   readonly #scope: Scope;
   readonly #answer: Answer;
   readonly #frames: Subscriber<WireEvent>;
   readonly #requests = new Subscription();
-  /** Work that this attempt created: the only work that it may cancel. */
-  #created: string | undefined;
+  /** The connection that streams. */
+  #body: Subscription | undefined;
   #submitting: Subscription | undefined;
   credentials: Credentials = {};
   /** Requests that were there before the one that creates the work. */
@@ -190,6 +276,7 @@ class Asking {
 
   constructor(
     call: Call,
+    going: Going,
     options: FromCallOptions,
     flow: Flow,
     scope: Scope,
@@ -197,6 +284,7 @@ class Asking {
     frames: Subscriber<WireEvent>,
   ) {
     this.#call = call;
+    this.#going = going;
     this.#options = options;
     this.#flow = flow;
     this.#scope = scope;
@@ -249,10 +337,85 @@ class Asking {
 
   #begin(credentials: Credentials): void {
     this.credentials = credentials;
-    const { submit, workId, stream } = this.#call;
-    if (submit === undefined) this.#stream(stream(workId ?? ''));
+    const { submit, workId, stream, resume } = this.#call;
+    const { position } = this.#flow;
+    if (this.#going === 'on') {
+      if (resume?.stored?.use === 'around') this.#readStored(resume.stored, 'once');
+      else this.#reopen();
+      return;
+    }
+    const continued = this.#going === 'continued' ? continuation(position, resume?.continueWith) : undefined;
+    if (continued !== undefined) this.#stream(continued);
+    else if (submit === undefined) this.#stream(stream(workId ?? ''));
     else if (workId === undefined) this.#submit(submit);
     else this.#streamThenSubmit(stream(workId), submit);
+  }
+
+  get #workId(): string {
+    return this.#call.workId ?? this.#flow.position.workId ?? '';
+  }
+
+  #reopen(): void {
+    const { stream, resume } = this.#call;
+    const request = stream(this.#workId);
+    const id = resume?.by === 'last-event-id' ? headerOf(this.#flow.position) : undefined;
+    this.#stream(id === undefined ? request : { ...request, headers: { ...request.headers, 'last-event-id': id } });
+  }
+
+  /** This connection has told what it can. */
+  goOn(proof: 'ended' | 'reopen'): void {
+    const body = this.#body;
+    leaveAs(proof === 'ended' ? 'drain' : 'disconnect', 'unsubscribe', () => body?.unsubscribe());
+    const stored = this.#call.resume?.stored;
+    if (proof === 'reopen') {
+      this.#answer.reattach();
+      this.#reopen();
+    } else if (stored !== undefined) this.#readStored(stored, 'until it is over');
+    else this.#frames.complete();
+  }
+
+  /** Reads the work as it is stored: once, and then its stream, or again and again until it is over. */
+  #readStored(stored: StoredWork, times: 'once' | 'until it is over'): void {
+    const { scheduler = asyncScheduler } = this.#options;
+    const request = stored.request(this.#workId);
+    this.#within(() => {
+      let work: unknown;
+      this.#requests.add(
+        requestJSON(request.url, this.#http(request)).subscribe({
+          next: (answer) => {
+            work = answer;
+          },
+          error: (error: unknown) => {
+            this.#frames.error(error);
+          },
+          complete: () => {
+            this.#frames.next(new StoredDocument(work));
+            if (this.#frames.closed) return;
+            if (times === 'once') {
+              this.#attempt(() => {
+                this.#reopen();
+              });
+              return;
+            }
+            this.#requests.add(
+              scheduler.schedule(() => {
+                this.#attempt(() => {
+                  this.#readStored(stored, times);
+                });
+              }, stored.everyMs),
+            );
+          },
+        }),
+      );
+    });
+  }
+
+  /** The stream that was to be opened again failed: where the server has no such thing, what is stored tells. */
+  #onStreamError(error: unknown): void {
+    const stored = this.#call.resume?.stored;
+    const isGone = hasCode(error, 'ERR_HTTP') && CANNOT_REOPEN.has((error as HTTPError).status);
+    if (this.#going === 'on' && stored?.use === 'instead' && isGone) this.#readStored(stored, 'until it is over');
+    else this.#frames.error(error);
   }
 
   /** The stream is opened first, so that nothing of the new work is missed. */
@@ -302,16 +465,24 @@ class Asking {
             this.#submitting = undefined;
             submitting.unsubscribe();
             this.#attempt(() => {
-              this.#created = workId ?? readWorkId?.(answered);
+              const { position } = this.#flow;
+              const created = workId ?? readWorkId?.(answered);
+              position.created = created;
               if (this.#frames.closed) {
                 this.#cancel();
                 return;
               }
-              this.#flow.position.workId = this.#created;
+              position.workId = created;
+              position.isSubmitted = true;
+              if (this.#options.onUnsubscribe !== 'leave') {
+                position.cancel = () => {
+                  this.#cancel();
+                };
+              }
               this.#flow.deliver(() => {
                 this.#answer.submitted(answered);
               });
-              if (workId === undefined) this.#stream(stream(this.#created ?? ''));
+              if (workId === undefined) this.#stream(stream(created ?? ''));
             });
           },
         }),
@@ -330,8 +501,24 @@ class Asking {
         onOpen?.();
       },
     });
+    const frames = body.pipe(parseBody(() => framing, this.#options));
     this.#within(() => {
-      this.#requests.add(body.pipe(parseBody(() => framing, this.#options)).subscribe(this.#frames));
+      if (this.#going !== 'on') {
+        this.#requests.add(frames.subscribe(this.#frames));
+        return;
+      }
+      // May be left on its own: another connection, or what is stored, goes on with the answer.
+      const reading = link<WireEvent>(this.#frames, {
+        next: (frame) => {
+          this.#frames.next(frame);
+        },
+        error: (error) => {
+          this.#onStreamError(error);
+        },
+      });
+      this.#body = reading;
+      this.#requests.add(reading);
+      frames.subscribe(reading);
     });
   }
 
@@ -376,7 +563,9 @@ class Asking {
 
   #cancel(): void {
     const { cancel } = this.#call;
-    const workId = this.#created;
+    const { position } = this.#flow;
+    const workId = position.created;
+    position.created = undefined; // once
     if (cancel === undefined || workId === undefined) return;
     const { cancelTimeoutMs = 5_000, scheduler = asyncScheduler } = this.#options;
     const request = cancel(workId);

@@ -211,6 +211,8 @@ class Exchange {
       this.#leave();
     });
     register(flow);
+    // A retry beneath may have refused it.
+    if (this.#subscriber.closed) return;
     if (signal?.aborted === true) {
       abort();
       return;
@@ -306,7 +308,8 @@ class Exchange {
       return;
     }
     const type = mediaType(head.headers['content-type']);
-    if (!isAcceptable(type, accept)) {
+    // An answer without content has no type to speak of, whatever its headers say.
+    if (head.status !== 204 && !isAcceptable(type, accept)) {
       const where = redactURL(head.url);
       this.#collect(SHOWN_CHARS * 4, (text) => {
         const start = redactSecrets(text, this.#secrets(sentHeaders)).slice(0, SHOWN_CHARS).trim();

@@ -9,6 +9,11 @@ export interface FakeCallOptions {
   /** @defaultValue `'fake'` */
   readonly provider?: string | undefined;
   readonly model?: string | undefined;
+  /**
+   * How `retryOnDisconnect` goes on. `'anew'`: the events of another subscription are another answer. `'on'`: they go on where the
+   * one before broke. @defaultValue `'anew'`
+   */
+  readonly resume?: 'anew' | 'on' | undefined;
 }
 
 /**
@@ -44,6 +49,7 @@ export function fakeCall(events: ObservableInput<StreamEvent>, options: FakeCall
     authorize: () => ({}),
     stream: () => ({ method: 'GET', url: 'http://fake.invalid/', accept: [] }),
     leaving: { stop: 'ended', disconnect: 'continues' },
+    ...(options.resume === 'on' ? { workId: 'fake', resume: { by: 'reattach' } } : { resume: { by: 'ask' } }),
   };
   return scripted(call, from(events).pipe(map((event, index) => new ScriptedLine(event, index + 1))));
 }

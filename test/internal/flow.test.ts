@@ -26,7 +26,8 @@ import {
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { InterruptedError } from '../../src/errors.js';
 import { type Ending, Evidence, type Verdict } from '../../src/internal/evidence.js';
-import { Flow, leaveAs, Position, register, runApart, Scope, subscribeWithin } from '../../src/internal/flow.js';
+import { Flow, leaveAs, register, runApart, Scope, subscribeWithin } from '../../src/internal/flow.js';
+import { Keeper, Position } from '../../src/internal/position.js';
 import { draw, operate } from '../../src/internal/operate.js';
 
 /** A source with a flow of its own, driven by the test. */
@@ -418,13 +419,14 @@ describe('pressure', () => {
 describe('position', () => {
   it('is taken back by the same call beneath the same keeper, and by no other', () => {
     const keeper = new Scope(false);
-    keeper.positions = new Map();
+    keeper.keeper = new Keeper('restart');
     const other = new Stream();
     subscribeWithin(keeper, () => {
-      stream.source.pipe(retry(1)).subscribe({ error: () => undefined });
+      stream.source.subscribe();
       other.source.subscribe();
     });
     stream.text('four');
+    keeper.keeper.hold();
     subscribeWithin(keeper, () => {
       stream.source.subscribe();
     });
@@ -439,19 +441,20 @@ describe('position', () => {
     stream.text('four');
     stream.source.subscribe();
     expect(stream.flow.position).toEqual(new Position());
+    expect(stream.flows[0]?.position).not.toBe(stream.flow.position);
   });
 
   it('is not taken back behind an asynchronous step, so that a keeper can see that it was not', async () => {
     const keeper = new Scope(false);
-    keeper.positions = new Map();
+    keeper.keeper = new Keeper('restart');
     subscribeWithin(keeper, () => {
       from(Promise.resolve(0))
         .pipe(switchMap(() => stream.source))
         .subscribe();
     });
-    expect(keeper.positions.size).toBe(0);
+    expect(keeper.keeper.positions.length).toBe(0);
     await vi.waitUntil(() => stream.flows.length === 1);
-    expect(keeper.positions.size).toBe(0);
+    expect(keeper.keeper.positions.length).toBe(0);
   });
 });
 

@@ -31,6 +31,7 @@ import { decode } from '../../src/operators/decode.js';
 import { parseSSE } from '../../src/operators/parseSSE.js';
 import { stopOn } from '../../src/operators/stopOn.js';
 import { tapReceipt } from '../../src/operators/tapReceipt.js';
+import { Keeper } from '../../src/internal/position.js';
 import type { Call } from '../../src/protocol/call.js';
 import { inferencesh, polargrid } from '../../src/providers/index.js';
 import { collect } from '../../src/sinks/collect.js';
@@ -192,13 +193,14 @@ describe('a call that is made late', () => {
     ['by a promise', (): Promise<Call> => Promise.resolve(chat())],
   ])('%s takes its position back, since the function is its identity', (_, make) => {
     const keeper = new Scope(false);
-    keeper.positions = new Map();
+    keeper.keeper = new Keeper('restart');
     const source = fromCall(make);
     subscribeWithin(keeper, () => {
       source.subscribe().unsubscribe();
+      keeper.keeper?.hold();
       source.subscribe().unsubscribe();
     });
-    expect([...keeper.positions.values()]).toMatchObject([{ takenBy: 2 }]);
+    expect(keeper.keeper.positions).toMatchObject([{ takenBy: 2 }]);
   });
 
   it('by something that only has a `then` is awaited', async () => {

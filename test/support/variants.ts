@@ -1,6 +1,6 @@
 import { gateway, inferencesh, infernet, infron, polargrid } from '../../src/providers/index.js';
 import type { Call } from '../../src/protocol/call.js';
-import type { ProviderBaseURLs } from '../../src/testing/index.js';
+import type { ProviderBaseURLs, ScriptedAnswer } from '../../src/testing/index.js';
 import { gatewayStream } from '../../src/testing/wire/gateway.js';
 import { inferenceshChatStream } from '../../src/testing/wire/inferenceshChat.js';
 import { inferenceshTaskStream, newTask, taskSteps } from '../../src/testing/wire/inferenceshTask.js';
@@ -17,6 +17,8 @@ export interface Variant {
   readonly framing: 'sse' | 'ndjson';
   readonly stream: WireStream;
   readonly text: string;
+  /** The same answer for a server that writes the frames itself. */
+  readonly content: ScriptedAnswer;
   /** The same call, against a server. */
   readonly ask: (baseURLs: ProviderBaseURLs, headers?: Readonly<Record<string, string>>) => Call;
 }
@@ -42,29 +44,33 @@ const turn = { chatId: 'ch1', runId: 'r1', messageId: 'msg_2', toolId: 'ti1' };
 const messages = [{ role: 'user', content: 'Where?' }] as const;
 const apiKey = 'key-of-the-tests';
 
-const streams: readonly Omit<Variant, 'text'>[] = [
+const streams: readonly (Omit<Variant, 'text' | 'content'> & { readonly answer: WireAnswer })[] = [
   {
     name: 'Infernet jobs',
     framing: 'sse',
     stream: infernetJobStream(plain),
+    answer: plain,
     ask: (urls, headers) => infernet({ apiKey, baseURL: urls.infernet, headers }).chat({ model: 'm', messages }),
   },
   {
     name: 'Infernet jobs, asked and streamed in one request',
     framing: 'sse',
     stream: infernetJobStream(plain),
+    answer: plain,
     ask: (urls, headers) => infernet({ apiKey, baseURL: urls.infernet, headers }).direct({ model: 'm', messages }),
   },
   {
     name: 'Infernet native chat',
     framing: 'sse',
     stream: infernetNativeStream(plain),
+    answer: plain,
     ask: (urls, headers) => infernet({ apiKey, originURL: urls.infernetOrigin, headers }).native({ messages }),
   },
   {
     name: 'Infernet chat completions',
     framing: 'sse',
     stream: infernetShimStream(plain),
+    answer: plain,
     ask: (urls, headers) =>
       infernet({ apiKey, originURL: urls.infernetOrigin, headers }).openai({ model: 'm', messages }),
   },
@@ -72,24 +78,28 @@ const streams: readonly Omit<Variant, 'text'>[] = [
     name: 'Infron',
     framing: 'sse',
     stream: infronStream(thoughtful),
+    answer: thoughtful,
     ask: (urls, headers) => infron({ apiKey, baseURL: urls.infron, headers }).chat({ model: 'm', messages }),
   },
   {
     name: 'Infron with a tool call',
     framing: 'sse',
     stream: infronStream(calling),
+    answer: calling,
     ask: (urls, headers) => infron({ apiKey, baseURL: urls.infron, headers }).chat({ model: 'm', messages }),
   },
   {
     name: 'inference.sh task as NDJSON',
     framing: 'ndjson',
     stream: inferenceshTaskStream(newTask(thoughtful, 'a/b', {}), taskSteps(thoughtful), 'ndjson'),
+    answer: thoughtful,
     ask: (urls, headers) => inferencesh({ apiKey, baseURL: urls.inferencesh, headers }).run({ app: 'a/b', input: {} }),
   },
   {
     name: 'inference.sh task as server-sent events',
     framing: 'sse',
     stream: inferenceshTaskStream(newTask(plain, 'a/b', {}), taskSteps(plain), 'sse'),
+    answer: plain,
     ask: (urls, headers) => {
       const call = inferencesh({ apiKey, baseURL: urls.inferencesh, headers }).run({ app: 'a/b', input: {} });
       return { ...call, stream: (id) => ({ ...call.stream(id), accept: ['text/event-stream'] }) };
@@ -99,6 +109,7 @@ const streams: readonly Omit<Variant, 'text'>[] = [
     name: 'inference.sh agent chat',
     framing: 'ndjson',
     stream: inferenceshChatStream(thoughtful, turn, 'ndjson'),
+    answer: thoughtful,
     ask: (urls, headers) =>
       inferencesh({ apiKey, baseURL: urls.inferencesh, headers }).agent({ agent: 'a/b@1', input: 'Where?' }),
   },
@@ -106,6 +117,7 @@ const streams: readonly Omit<Variant, 'text'>[] = [
     name: 'Gateway',
     framing: 'sse',
     stream: gatewayStream(thoughtful),
+    answer: thoughtful,
     ask: (urls, headers) =>
       gateway({ apiKey, baseURL: urls.gateway, headers }).chat({ service_name: 's', model_name: 'm', input: 'Where?' }),
   },
@@ -113,22 +125,34 @@ const streams: readonly Omit<Variant, 'text'>[] = [
     name: 'PolarGrid chat',
     framing: 'sse',
     stream: polargridChatStream(thoughtful),
+    answer: thoughtful,
     ask: (urls, headers) => polargrid({ apiKey, baseURL: urls.polargrid, headers }).chat({ model: 'm', messages }),
   },
   {
     name: 'PolarGrid chat with a tool call',
     framing: 'sse',
     stream: polargridChatStream(calling),
+    answer: calling,
     ask: (urls, headers) => polargrid({ apiKey, baseURL: urls.polargrid, headers }).chat({ model: 'm', messages }),
   },
   {
     name: 'PolarGrid text completion',
     framing: 'sse',
     stream: polargridTextStream(plain),
+    answer: plain,
     ask: (urls, headers) =>
       polargrid({ apiKey, baseURL: urls.polargrid, headers }).completion({ model: 'm', prompt: 'W' }),
   },
 ];
 
 /** Every provider, in every way that it streams. */
-export const variants: readonly Variant[] = streams.map((variant) => ({ ...variant, text: pieces.join('') }));
+export const variants: readonly Variant[] = streams.map(({ answer, ...variant }) => ({
+  ...variant,
+  text: pieces.join(''),
+  content: contentOf(answer),
+}));
+
+function contentOf({ thinking, toolCall, logs }: WireAnswer): ScriptedAnswer {
+  const call = toolCall && { name: toolCall.name, arguments: JSON.parse(toolCall.argumentPieces.join('')) as unknown };
+  return { pieces, logs, ...(thinking.length > 0 && { thinking }), ...(call && { toolCall: call }) };
+}

@@ -1,11 +1,17 @@
-import { isRecord } from '../protocol/errorBody.js';
 import type { LogEvent } from '../types.js';
+import { isRecord } from './errorBody.js';
 
 /** How many log lines are known by id; the oldest are forgotten first, and would count as new if sent again. Chosen. */
 const MAX_KNOWN_LOGS = 65_536;
 
 /** What wrote a line, by `log_type`. */
 const KINDS: readonly string[] = ['build', 'run', 'serve', 'setup', 'task'];
+
+/** A line, or more of a line that was told before. */
+export interface LogNews extends LogEvent {
+  /** Set where the message goes on with the line of this id; without it, a known id brings the whole line once more. */
+  readonly continues?: true;
+}
 
 /**
  * Tells new log lines from those sent again, for the three forms in which inference.sh sends logs. Objects are known by id:
@@ -18,7 +24,7 @@ export class LogReader {
   #bare: string | undefined;
 
   /** @param named - false where the frame lists what changed and logs are not in the list */
-  read(logs: unknown, named: boolean): LogEvent[] {
+  read(logs: unknown, named: boolean): LogNews[] {
     if (typeof logs === 'string') return this.#readBare(logs, named);
     return Array.isArray(logs) ? this.#readList(logs) : [];
   }
@@ -29,21 +35,21 @@ export class LogReader {
     this.#bare = undefined;
   }
 
-  #readBare(message: string, named: boolean): LogEvent[] {
+  #readBare(message: string, named: boolean): LogNews[] {
     if (message === '' || (!named && message === this.#bare)) return [];
     this.#bare = message;
     return [{ type: 'log', message }];
   }
 
-  #readList(items: readonly unknown[]): LogEvent[] {
-    const events: LogEvent[] = [];
+  #readList(items: readonly unknown[]): LogNews[] {
+    const events: LogNews[] = [];
     const list: string[] = [];
     let common = true;
     for (const item of items) {
       const line = describe(item);
       if (line.id !== undefined) {
-        const message = this.#news(line.id, line.message);
-        if (message !== undefined) events.push({ ...line, message });
+        const news = this.#news(line.id, line.message);
+        if (news !== undefined) events.push({ ...line, ...news });
         continue;
       }
       common &&= this.#list[list.length] === line.message;
@@ -54,7 +60,7 @@ export class LogReader {
     return events;
   }
 
-  #news(id: string, content: string): string | undefined {
+  #news(id: string, content: string): { message: string; continues?: true } | undefined {
     const known = this.#byId.get(id);
     if (known === content) return undefined;
     this.#byId.set(id, content);
@@ -62,7 +68,8 @@ export class LogReader {
       const oldest = this.#byId.keys().next();
       if (oldest.done !== true) this.#byId.delete(oldest.value);
     }
-    return known !== undefined && content.startsWith(known) ? content.slice(known.length) : content;
+    if (known === undefined || !content.startsWith(known)) return { message: content };
+    return { message: content.slice(known.length), continues: true };
   }
 }
 

@@ -1,0 +1,121 @@
+import type { StreamEvent } from '../types.js';
+import { DeliveredText, type TextComparison } from './deliveredText.js';
+
+/** Characters that must have come again before what follows is taken for more of the same answer; chosen. */
+const MIN_SURE_CHARS = 16;
+
+/** What was delivered of an answer, for comparison with the same answer told again. */
+export class Delivered {
+  readonly texts: Map<string, DeliveredText> = new Map();
+  /** How many events came of each other type that a replay repeats. */
+  readonly counts: Map<StreamEvent['type'], number> = new Map();
+
+  note(event: StreamEvent): void {
+    const text = textOf(event);
+    if (text !== undefined) this.text(text.key).add(text.text);
+    else if (isRepeated(event)) this.counts.set(event.type, (this.counts.get(event.type) ?? 0) + 1);
+  }
+
+  text(key: string): DeliveredText {
+    const known = this.texts.get(key) ?? new DeliveredText();
+    this.texts.set(key, known);
+    return known;
+  }
+
+  clear(): void {
+    this.texts.clear();
+    this.counts.clear();
+  }
+}
+
+/**
+ * An answer that is told again over a new connection: lets pass what is new of it.
+ *
+ * `sure`: it is a replay from the start, so other text is another answer. `doubtful`: it may be a replay, or go on where the
+ * stream broke, or be another answer; text passes only after enough of it has come again, and none does after a difference.
+ */
+export class Replay {
+  readonly #delivered: Delivered;
+  readonly #isSure: boolean;
+  readonly #comparisons: Map<string, TextComparison> = new Map();
+  readonly #left: Map<StreamEvent['type'], number>;
+  #isOther = false;
+
+  constructor(delivered: Delivered, kind: 'sure' | 'doubtful') {
+    this.#delivered = delivered;
+    this.#isSure = kind === 'sure';
+    for (const [key, text] of delivered.texts) this.#comparisons.set(key, text.compare());
+    this.#left = new Map(delivered.counts);
+  }
+
+  /** It is a replay of another answer. */
+  get isOther(): boolean {
+    return this.#isSure && this.#isOther;
+  }
+
+  /** The event, or what is new of it; `undefined` where it was delivered. */
+  take(event: StreamEvent): StreamEvent | undefined {
+    const text = textOf(event);
+    if (text === undefined) return this.#takeOther(event);
+    if (this.#isOther) return undefined;
+    const comparison = this.#comparisons.get(text.key);
+    const rest = comparison === undefined ? text.text : comparison.push(text.text);
+    const isFresh = rest !== undefined && (rest !== '' || comparison === undefined);
+    this.#isOther = rest === undefined || (isFresh && !this.#isSure && !this.#mayGoOn());
+    if (this.#isOther || !isFresh) return undefined;
+    return rest === text.text ? event : withText(event, rest);
+  }
+
+  /** The answer has ended: it is another one where less came than was delivered. */
+  end(): void {
+    for (const { isThrough, awaited } of this.#comparisons.values()) {
+      this.#isOther ||= !isThrough && awaited?.trim() !== '';
+    }
+  }
+
+  #takeOther(event: StreamEvent): StreamEvent | undefined {
+    const left = this.#left.get(event.type) ?? 0;
+    if (left === 0) return event;
+    this.#left.set(event.type, left - 1);
+    return undefined;
+  }
+
+  /** Enough has come again that what follows can be no accident. */
+  #mayGoOn(): boolean {
+    const chars = [...this.#delivered.texts.values()].reduce((sum, text) => sum + text.chars, 0);
+    if (chars === 0) return true; // nothing was delivered that it could contradict
+    return chars >= MIN_SURE_CHARS && [...this.#comparisons.values()].every(({ isThrough }) => isThrough);
+  }
+}
+
+function textOf(event: StreamEvent): { readonly key: string; readonly text: string } | undefined {
+  switch (event.type) {
+    case 'text':
+    case 'thinking':
+    case 'refusal':
+      return { key: JSON.stringify([event.type, event.index, event.name]), text: event.text };
+    case 'tool-call-delta':
+      return { key: JSON.stringify([event.type, event.index, event.id]), text: event.argumentsDelta };
+    default:
+      return undefined;
+  }
+}
+
+function withText(event: StreamEvent, text: string): StreamEvent {
+  if ('text' in event) return { ...event, text };
+  return event.type === 'tool-call-delta' ? { ...event, argumentsDelta: text } : event;
+}
+
+const REPEATED: ReadonlySet<StreamEvent['type']> = new Set([
+  'status',
+  'progress',
+  'log',
+  'tool-call',
+  'media',
+  'warning',
+  'raw',
+]);
+
+function isRepeated({ type }: StreamEvent): boolean {
+  return REPEATED.has(type);
+}
