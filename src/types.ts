@@ -138,6 +138,8 @@ export interface LogEvent {
   readonly kind?: string;
   /** When it was written, as the provider wrote it. */
   readonly at?: string;
+  /** Set where the message is only the new end of the line with this id; without it a known id brings the whole line once more. */
+  readonly continues?: true;
 }
 
 /** A task's result: snapshots while it grows (`final: false`), then the whole (`final: true`). @public */

@@ -1,17 +1,12 @@
 import type { LogEvent } from '../types.js';
 import { isRecord } from './errorBody.js';
+import { RecentMap } from './recentMap.js';
 
-/** How many log lines are known by id; the oldest are forgotten first, and would count as new if sent again. Chosen. */
-const MAX_KNOWN_LOGS = 65_536;
+/** How many log lines are known by id at least; others are forgotten, and would count as new if sent again. Chosen. */
+export const MAX_KNOWN_LOGS = 65_536;
 
 /** What wrote a line, by `log_type`. */
 const KINDS: readonly string[] = ['build', 'run', 'serve', 'setup', 'task'];
-
-/** A line, or more of a line that was told before. */
-export interface LogNews extends LogEvent {
-  /** Set where the message goes on with the line of this id; without it, a known id brings the whole line once more. */
-  readonly continues?: true;
-}
 
 /**
  * Tells new log lines from those sent again, for the three forms in which inference.sh sends logs. Objects are known by id:
@@ -19,12 +14,12 @@ export interface LogNews extends LogEvent {
  * its common beginning with the list before is new. A bare string is one new line.
  */
 export class LogReader {
-  readonly #byId: Map<string, string> = new Map();
+  readonly #byId: RecentMap<string, string> = new RecentMap(MAX_KNOWN_LOGS);
   #list: readonly string[] = [];
   #bare: string | undefined;
 
   /** @param named - false where the frame lists what changed and logs are not in the list */
-  read(logs: unknown, named: boolean): LogNews[] {
+  read(logs: unknown, named: boolean): LogEvent[] {
     if (typeof logs === 'string') return this.#readBare(logs, named);
     return Array.isArray(logs) ? this.#readList(logs) : [];
   }
@@ -35,14 +30,14 @@ export class LogReader {
     this.#bare = undefined;
   }
 
-  #readBare(message: string, named: boolean): LogNews[] {
+  #readBare(message: string, named: boolean): LogEvent[] {
     if (message === '' || (!named && message === this.#bare)) return [];
     this.#bare = message;
     return [{ type: 'log', message }];
   }
 
-  #readList(items: readonly unknown[]): LogNews[] {
-    const events: LogNews[] = [];
+  #readList(items: readonly unknown[]): LogEvent[] {
+    const events: LogEvent[] = [];
     const list: string[] = [];
     let common = true;
     for (const item of items) {
@@ -64,10 +59,6 @@ export class LogReader {
     const known = this.#byId.get(id);
     if (known === content) return undefined;
     this.#byId.set(id, content);
-    if (this.#byId.size > MAX_KNOWN_LOGS) {
-      const oldest = this.#byId.keys().next();
-      if (oldest.done !== true) this.#byId.delete(oldest.value);
-    }
     if (known === undefined || !content.startsWith(known)) return { message: content };
     return { message: content.slice(known.length), continues: true };
   }

@@ -1,5 +1,5 @@
 import * as z from 'zod/mini';
-import { type Dialect, dialect, type DialectStream, type Emit } from '../protocol/dialect.js';
+import { type Dialect, dialect, type DialectStream, type Emit, MOVED } from '../protocol/dialect.js';
 import { type ErrorReport, isRecord } from '../protocol/errorBody.js';
 import { LogReader } from '../protocol/taskLogs.js';
 import { readTaskStatus } from '../protocol/taskStatus.js';
@@ -141,7 +141,7 @@ function readDelta(payload: JSONObject, frame: JSONObject, stream: TaskStream): 
   const { state } = stream;
   if (!state.order.accepts(payload['seq'])) {
     // It came before, or its place in the text is not known: the task's output will tell.
-    stream.emit({ type: 'heartbeat', comment: '' });
+    stream.emit(MOVED);
     return;
   }
   let isQuiet = true;
