@@ -1,5 +1,5 @@
 import { isMillraceError } from '../errors.js';
-import type { Decoder, Dialect, Emit, Proof } from '../protocol/dialect.js';
+import { type Decoder, type Dialect, type Emit, MOVED, type Proof } from '../protocol/dialect.js';
 import type { NDJSONLine, OutputPlace, RestartEvent, StreamEvent, WarningEvent, WireEvent } from '../types.js';
 import type { Flow } from './flow.js';
 import type { Going, Position } from './position.js';
@@ -54,8 +54,6 @@ export class Answer {
   /** Set until the first piece of an answer that is asked for again. */
   #again: Again | undefined;
   #skipped = 0;
-  #lastStatus: string | undefined;
-  #lastProgress: number | undefined;
 
   constructor(dialect: Dialect, flow: Flow, going: Going, options: DecodeOptions, deliver: Emit) {
     const { position } = flow;
@@ -74,6 +72,8 @@ export class Answer {
       deliver(event);
     };
     this.#emit = (event): void => {
+      // A connection to the same work shows its state once more.
+      if (going === 'on' && event.type === 'status' && event.status === position.lastStatus) return;
       if (this.#again !== undefined) this.#begin(this.#again, event, emit);
       else emit(event.type === 'restart' ? this.#restart(event.because) : event);
     };
@@ -159,6 +159,13 @@ export class Answer {
     return error;
   }
 
+  /** A state that is only told again is a sign of life, not of work. */
+  #onState(isNew: boolean): void {
+    if (!isNew) return;
+    this.#flow.onMovement();
+    this.#position.pieces += 1;
+  }
+
   #isOfFirstOutput(place: OutputPlace): boolean {
     return (this.#position.isFirstOutput ??= selectOutput())(place);
   }
@@ -187,13 +194,12 @@ export class Answer {
         flow.onContent(0);
         break;
       case 'status':
-        // A state that is only told again is a sign of life, not of work.
-        if (event.status !== this.#lastStatus) flow.onMovement();
-        this.#lastStatus = event.status;
+        this.#onState(event.status !== this.#position.lastStatus);
+        this.#position.lastStatus = event.status;
         break;
       case 'progress':
-        if (event.current !== this.#lastProgress) flow.onMovement();
-        this.#lastProgress = event.current;
+        this.#onState(event.current !== this.#position.lastProgress);
+        this.#position.lastProgress = event.current;
         break;
       case 'usage': {
         const { type: _, ...usage } = event;
@@ -213,6 +219,8 @@ export class Answer {
         flow.restarts += 1;
         break;
       case 'heartbeat':
+        if (event === MOVED) flow.onMovement();
+        break;
       case 'raw':
         break;
     }

@@ -165,12 +165,12 @@ export class Flow {
     this.firstContentAt ??= this.lastContentAt;
     this.position.content = true;
     this.position.chars += chars;
+    this.position.pieces += 1;
   }
 
   /** Notes that the work moves, though nothing of the answer came: a changed state, progress. */
   onMovement(): void {
     this.lastContentAt = asyncScheduler.now();
-    this.position.pieces += 1;
   }
 
   /** Runs a delivery: whoever is reached on this stack is being filled by this flow. */

@@ -34,7 +34,7 @@ export class Position {
   attempt = 0;
   /** What the answer is about; a new object where the call is asked anew, so that its usage is another bill. */
   asked: object = {};
-  /** Pieces of the answer delivered since it began, and the most that any attempt brought. */
+  /** Pieces of the answer, and changes of its state, since it began, and the most that any attempt brought. */
   pieces = 0;
   furthest = 0;
 
@@ -44,12 +44,17 @@ export class Position {
   isSubmitted = false;
   /** The id of work that this call created and that may be running. */
   created: string | undefined;
+  /** Stops the call, also while it is not being asked. */
+  signal: AbortSignal | undefined;
   /** Cancels that work, where it can be. */
   cancel: (() => void) | undefined;
   /** The decoder, while the answer may be gone on with. */
   decoder: Decoder | undefined;
   received: ReceivedText | undefined;
   isFirstOutput: ((place: OutputPlace) => boolean) | undefined;
+  /** The last state and progress told: to tell them again is a sign of life, not of work. */
+  lastStatus: string | undefined;
+  lastProgress: number | undefined;
   /** Events that were delivered before the answer's first piece, by type: asking anew would tell them twice. */
   preamble: Map<StreamEvent['type'], number> = new Map();
   /** The last event id on the wire. */

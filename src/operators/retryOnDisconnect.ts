@@ -4,15 +4,17 @@ import {
   type Observable,
   type SchedulerLike,
   type Subscriber,
-  type Subscription,
+  Subscription,
 } from 'rxjs';
 import { type HTTPError, isMillraceError, isRetryable, NoResumePlanError, type StreamTimeoutError } from '../errors.js';
 import { backoffMs, retryAfterOf } from '../internal/backoff.js';
 import { type Flow, leaveAs, type Leaving, leavingNow, Scope } from '../internal/flow.js';
 import { hasCode } from '../internal/hasCode.js';
+import { onAbort } from '../internal/onAbort.js';
 import { draw, operate } from '../internal/operate.js';
 import { Keeper, type OnUnresumable, type Position } from '../internal/position.js';
 import { requireAtLeast, requireDelay, requireOneOf } from '../internal/require.js';
+import { stoppedBy } from '../internal/stoppedBy.js';
 
 /** An attempt that is about to be made. @public */
 export interface RetryAttempt {
@@ -207,10 +209,35 @@ class Retrying<T> {
     this.#attempt += 1;
     this.#options.onRetry?.({ attempt: this.#attempt, error, delayMs, how });
     if (this.#subscriber.closed) return;
-    this.#pause = this.#scheduler.schedule(() => {
-      this.#pause = undefined;
+    this.#wait(delayMs, positions, () => {
       this.#askAgain(error);
-    }, delayMs);
+    });
+  }
+
+  /** Waits, unless a call's signal stops it meanwhile. */
+  #wait(delayMs: number, positions: readonly Position[], run: () => void): void {
+    const pause = new Subscription();
+    this.#pause = pause;
+    const end = (then: () => void) => (): void => {
+      this.#pause = undefined;
+      pause.unsubscribe();
+      then();
+    };
+    for (const { signal, received } of positions) {
+      if (signal === undefined) continue;
+      const stop = end(() => {
+        this.#stopWork({ verb: 'stop', by: 'signal' });
+        const error = stoppedBy(signal);
+        error.received = received?.get() ?? { text: '', chars: 0, truncated: false };
+        this.#subscriber.error(error);
+      });
+      if (signal.aborted) {
+        stop();
+        return;
+      }
+      pause.add(onAbort(signal, stop));
+    }
+    pause.add(this.#scheduler.schedule(end(run), delayMs));
   }
 
   #delayMs(error: unknown, positions: readonly Position[]): number {

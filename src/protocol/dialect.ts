@@ -1,5 +1,5 @@
 import { ProtocolError, ProviderError } from '../errors.js';
-import type { ChoiceFinish, FinishReason, StreamEvent, WireEvent } from '../types.js';
+import type { ChoiceFinish, FinishReason, HeartbeatEvent, StreamEvent, WireEvent } from '../types.js';
 import { type ErrorReport, isRecord, readErrorBody } from './errorBody.js';
 import { Delivered, Replay } from './replay.js';
 import type { StandardSchema } from './standardSchema.js';
@@ -49,6 +49,9 @@ export interface Dialect {
   /** Starts decoding one stream; no state is shared between decoders. */
   decoder(): Decoder;
 }
+
+/** A heartbeat in place of a piece of the answer that is left out: it was told before, or its place is not known. The work moves. @public */
+export const MOVED: HeartbeatEvent = { type: 'heartbeat', comment: '' };
 
 /** What a dialect's functions do to the stream they decode. @public */
 export interface DialectStream<State> {
@@ -308,7 +311,11 @@ class DialectDecoder<Frame, State> implements Decoder, DialectStream<State> {
     }
     if (event.type === 'finish') this.#replay?.end();
     const news = this.#replay === undefined ? event : this.#replay.take(event);
-    if (news === undefined || this.#replay?.isOther === true) return;
+    if (this.#replay?.isOther === true) return;
+    if (news === undefined) {
+      this.#emit(MOVED);
+      return;
+    }
     if (this.#isAnotherAnswer && (isText(news) || news.type === 'finish')) {
       this.#isAnotherAnswer = false;
       this.#emit(this.#voidDelivered('the stream was told again with another text'));

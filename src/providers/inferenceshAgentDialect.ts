@@ -1,5 +1,5 @@
 import * as z from 'zod/mini';
-import { type Dialect, dialect, type DialectStream, type Emit } from '../protocol/dialect.js';
+import { type Dialect, dialect, type DialectStream, type Emit, MOVED } from '../protocol/dialect.js';
 import { type ErrorReport, isRecord } from '../protocol/errorBody.js';
 import { validate } from '../protocol/validate.js';
 import { ChatToolCalls } from './chatToolCalls.js';
@@ -285,7 +285,10 @@ const readDelta: Reader = (payload, frame, state, emit) => {
     emit({ type: 'raw', frame, event: 'delta' }); // of no message, of an earlier turn's, or late
     return;
   }
-  if (!message.increments.accepts(payload['seq'])) return; // it came before, or its place is not known: the stored message will tell
+  if (!message.increments.accepts(payload['seq'])) {
+    emit(MOVED); // it came before, or its place is not known: the stored message will tell
+    return;
+  }
   if (delta.reasoning) state.turn.think(message, delta.reasoning, emit);
   if (delta.response) state.turn.say(message, delta.response, emit);
   const drafts = state.drafts.get(id) ?? new ChatToolCalls(0, { max: MAX_TOOL_CALL_CHARS, chars: 0 });
