@@ -274,7 +274,8 @@ class DialectDecoder<Frame, State> implements Decoder, DialectStream<State> {
     this.#emit = emit;
     if (this.#options.stored === undefined) emit({ type: 'raw', frame: work });
     else this.#options.stored(work, this);
-    return this.#proof();
+    const proof = this.#proof();
+    return proof === 'ended' ? 'open' : proof; // it is read again, until it says more
   }
 
   askStored(): void {

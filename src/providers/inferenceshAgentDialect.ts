@@ -71,6 +71,7 @@ interface AgentState {
   run: Ending | undefined;
   isBusySeen: boolean;
   isTurnOver: boolean;
+  isReattached: boolean;
   /** The message that failed, until the run says why. */
   failed: Ending | undefined;
 }
@@ -119,6 +120,7 @@ export function inferenceshAgentDialect(options: InferenceshAgentDialectOptions 
       run: undefined,
       isBusySeen: false,
       isTurnOver: false,
+      isReattached: false,
       failed: undefined,
     }),
     decode: (frame, stream) => {
@@ -155,6 +157,7 @@ export function inferenceshAgentDialect(options: InferenceshAgentDialectOptions 
       readMessage(message, message, stream.state, emit);
     },
     reattached: ({ state }) => {
+      state.isReattached = true;
       state.turn.lose();
     },
     stored: (work, stream) => {
@@ -166,9 +169,12 @@ export function inferenceshAgentDialect(options: InferenceshAgentDialectOptions 
       const emit: Emit = (event) => {
         stream.emit(event);
       };
-      for (const message of storedMessages(chat)) readMessage(message, message, stream.state, emit);
+      const messages = storedMessages(chat);
+      for (const message of messages) readMessage(message, message, stream.state, emit);
       readChat(chat, chat, stream.state, emit);
-      conclude(chat, stream, 'stored');
+      // One that is not over yet will be.
+      const isAwaited = messages.some(({ id, status }) => stream.state.turn.has(String(id)) && !isOverWord(status));
+      if (!isAwaited) conclude(chat, stream, 'stored');
     },
   });
 }
@@ -176,6 +182,10 @@ export function inferenceshAgentDialect(options: InferenceshAgentDialectOptions 
 /** The messages of a chat as it is stored. */
 function storedMessages({ chat_messages: named, messages = named }: JSONObject): readonly JSONObject[] {
   return Array.isArray(messages) ? messages.filter(isRecord) : [];
+}
+
+function isOverWord(status: unknown): boolean {
+  return typeof status === 'string' && MESSAGE_ENDS.has(status);
 }
 
 type Reader = (payload: JSONObject, frame: JSONObject, state: AgentState, emit: Emit) => void;
@@ -213,7 +223,7 @@ const readRun: Reader = (payload, _frame, state, emit) => {
 const readMessage: Reader = (payload, frame, state, emit) => {
   const message = validate(Message, payload, 'an inferencesh message');
   const { id, status, content, tool_invocations: invocations } = message;
-  const isOver = MESSAGE_ENDS.has(status ?? '');
+  const isOver = isOverWord(status);
   const isWaiting = invocations?.some(isForClient) ?? false;
   const isAssistant = message.role ? message.role === 'assistant' : state.turn.has(id);
   const turnMessage = isAssistant
@@ -325,7 +335,8 @@ const READERS: ReadonlyMap<string, Reader> = new Map([
 
 /** True where the chat's rest is that of this turn, and not the one it was found in. */
 function isCounted(state: AgentState): boolean {
-  return state.isBusySeen || state.isTurnOver;
+  // The turn that was asked for may have come and gone while nobody was connected.
+  return state.isBusySeen || state.isTurnOver || (state.isReattached && state.turn.isAsked);
 }
 
 /**

@@ -51,6 +51,11 @@ export class ChatTurn {
     if (isVoid) this.#tellAgain('the text was that of an earlier turn', emit);
   }
 
+  /** The answer to the request named it. */
+  get isAsked(): boolean {
+    return this.#first !== undefined;
+  }
+
   /** A connection was lost: what came meanwhile is not known. */
   lose(): void {
     this.#wasLost = true;

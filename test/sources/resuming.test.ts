@@ -1,7 +1,15 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { lastValueFrom, type Observable, tap, toArray } from 'rxjs';
+import {
+  asyncScheduler,
+  lastValueFrom,
+  type Observable,
+  type SchedulerAction,
+  type SchedulerLike,
+  tap,
+  toArray,
+} from 'rxjs';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { HTTPError, InterruptedError, NoResumePlanError, ProviderError } from '../../src/errors.js';
 import { decode } from '../../src/operators/decode.js';
@@ -68,6 +76,22 @@ async function listen(stream: Observable<StreamEvent>): Promise<Heard> {
   return { events, text, restarts, receipt, ...(error === undefined ? undefined : { error }) };
 }
 
+/** A clock on which pauses of seconds are over at once. */
+function impatient(): { readonly scheduler: SchedulerLike; readonly pauses: () => readonly number[] } {
+  const log: number[] = [];
+  const isPause = (delay: number): boolean => delay >= 2_000 && delay < 5_000;
+  const schedule: SchedulerLike['schedule'] = function <T>(
+    work: (this: SchedulerAction<T>, state: T) => void,
+    delay = 0,
+    state?: T,
+  ) {
+    if (isPause(delay)) log.push(delay);
+    return asyncScheduler.schedule(work as (state?: T) => void, isPause(delay) ? 0 : delay, state); // one of its overloads
+  };
+  const scheduler: SchedulerLike = { now: () => asyncScheduler.now(), schedule };
+  return { scheduler, pauses: () => log };
+}
+
 function paths(): readonly string[] {
   return server.requests.map(({ method, path }) => `${method} ${path.replace(/_\d+|[\da-f]{8}-.*?(?=\/|$)/g, '_N')}`);
 }
@@ -88,6 +112,21 @@ describe('Infernet jobs', () => {
       'GET /infernet/api/v1/jobs/job_N',
     ]);
     expect(events.flatMap((event) => (event.type === 'status' ? event.status : []))).toContain('processing');
+  });
+
+  it('waits between two readings of a job that is not over', async () => {
+    server.next({ pieces, pollsUntilDone: 3, fault: { kind: 'in-band-error', at: { frame: 2 } } });
+    // The stream that is opened again ends, and the job is still at work.
+    const stream = { method: 'GET', path: /\/stream$/ } as const;
+    const onRetry = (): void => {
+      server.next({ frames: ['data: {"text":"The mill "}\n\n', 'data: [DONE]\n\n'] }, stream);
+    };
+    const { scheduler, pauses } = impatient();
+    const { text, restarts } = await listen(
+      fromCall(call(), { scheduler }).pipe(retryOnDisconnect({ ...fast, onRetry })),
+    );
+    expect({ text, restarts }).toEqual({ text: whole, restarts: 0 });
+    expect(pauses()).toEqual([2_000, 2_000]);
   });
 
   it('believes the stored result over the stream that was opened again', async () => {
@@ -209,18 +248,26 @@ describe('inference.sh', () => {
     expect(paths().filter((path) => path.endsWith('/cancel'))).toEqual([]);
   });
 
-  it('finds a turn that ended while nobody was connected in the chat as it is stored', async () => {
+  it.each([
+    ['was seen at work', ['busy', 'idle']],
+    ['was never seen at work', ['idle']],
+  ])('finds a turn that ended while nobody was connected, and %s, in the chat as it is stored', async (_, states) => {
     const chat = { method: 'GET', path: /\/chats\/[^/]+\/stream$/ } as const;
-    server.next({ pieces, pollsUntilDone: 0, fault: { kind: 'reset', at: { frame: 6 } } });
+    server.next({ pieces, pollsUntilDone: 1, fault: { kind: 'reset', at: 'after-headers' } });
     const call = api().agent({ agent: 'a/b@1', input: 'Where?' });
-    const busy = { event: 'chats', data: { data: { id: 'c', status: 'busy' }, fields: ['status'] } };
-    const idle = { event: 'chats', data: { data: { id: 'c', status: 'idle' }, fields: ['status'] } };
+    const frames = states.map(
+      (status) => `${JSON.stringify({ event: 'chats', data: { id: 'c', status }, fields: ['status'] })}\n`,
+    );
     const onRetry = (): void => {
-      server.next({ frames: [busy, idle].map((frame) => `${JSON.stringify({ ...frame, ...frame.data })}\n`) }, chat);
+      server.next({ frames, fault: { kind: 'stall', at: 'end' } }, chat);
     };
-    const { text, restarts } = await listen(fromCall(call).pipe(retryOnDisconnect({ ...fast, onRetry })));
+    const { scheduler, pauses } = impatient();
+    const { text, restarts } = await listen(
+      fromCall(call, { scheduler }).pipe(retryOnDisconnect({ ...fast, onRetry })),
+    );
     expect({ text, restarts }).toEqual({ text: whole, restarts: 0 });
-    expect(paths().at(-1)).toMatch(/^GET \/inferencesh\/chats\/[^/]+$/);
+    expect(paths().slice(-2)).toEqual(Array(2).fill(expect.stringMatching(/^GET \/inferencesh\/chats\/[^/]+$/)));
+    expect(pauses()).toEqual([2_000]);
   });
 
   async function cancelled(): Promise<void> {
