@@ -57,6 +57,7 @@ export { toFile, type ToFileOptions } from './sinks/toFile.js';
 export { toStdout, type ToStdoutOptions } from './sinks/toStdout.js';
 export { fromCall, type FromCallOptions } from './sources/fromCall.js';
 export { fromHTTP, type FromHTTPOptions, type HTTPResponse } from './sources/fromHTTP.js';
+export { fromSSE, type FromSSEOptions, type SSEReconnect } from './sources/fromSSE.js';
 export type {
   Billing,
   ChoiceFinish,

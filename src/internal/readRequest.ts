@@ -42,7 +42,8 @@ export function readHeaders(input: Readonly<Record<string, string>> | Headers | 
     if (typeof value !== 'string' || /[^\t\x20-\x7e\x80-\xff]/.test(value)) {
       throw new TypeError(`The value of header ${name} must be text of visible Latin-1 characters without line ends`);
     }
-    headers[name.toLowerCase()] = value.trim();
+    // White space as RFC 9110, 5.5 has it: `trim` would take the last byte of an `à` too.
+    headers[name.toLowerCase()] = value.replace(/^[\t ]+/, '').replace(/[\t ]+$/, '');
   }
   return headers;
 }

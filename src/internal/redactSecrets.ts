@@ -50,6 +50,7 @@ const harmless: ReadonlySet<string> = new Set([
   'accept',
   'accept-encoding',
   'accept-language',
+  'cache-control',
   'content-type',
   'content-length',
   'user-agent',

@@ -23,6 +23,12 @@ export interface SSEParserOptions {
    * @defaultValue 67_108_864 (64 MiB), for the reason given at `maxLineBytes`
    */
   readonly maxEventBytes?: number | undefined;
+  /**
+   * The id in force before the first byte, where this body goes on with another one: events carry it until a field changes it.
+   *
+   * @defaultValue `''`
+   */
+  readonly lastEventId?: string | undefined;
 }
 
 /** Turns the bytes of one `text/event-stream` into events. Make one for each stream. */
@@ -65,9 +71,9 @@ export const DEFAULT_MAX_EVENT_BYTES = 67_108_864;
  * @see {@link https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream | HTML, 9.2.5}
  */
 export function createSSEParser(options: SSEParserOptions = {}, reader: ByteReader = byteReader): SSEParser {
-  const { maxLineBytes = DEFAULT_MAX_LINE_BYTES, maxEventBytes = DEFAULT_MAX_EVENT_BYTES } = options;
+  const { maxLineBytes = DEFAULT_MAX_LINE_BYTES, maxEventBytes = DEFAULT_MAX_EVENT_BYTES, lastEventId = '' } = options;
   requireAtLeast(1, { maxLineBytes, maxEventBytes });
-  return new EventStreamParser(maxLineBytes, maxEventBytes, reader);
+  return new EventStreamParser(maxLineBytes, maxEventBytes, lastEventId, reader);
 }
 
 const LF = 10;
@@ -87,8 +93,8 @@ class EventStreamParser extends LineParser<ServerSentEvent> implements SSEParser
   #type = '';
   #data: string | undefined;
   #moreData: string[] = [];
-  #id = '';
-  #lastEventId = '';
+  #id: string;
+  #lastEventId: string;
 
   /** True between the first field of an event and its blank line. */
   #open = false;
@@ -102,10 +108,12 @@ class EventStreamParser extends LineParser<ServerSentEvent> implements SSEParser
   #countedBytes = -1;
   #endsInCR = false;
 
-  constructor(maxLineBytes: number, maxEventBytes: number, reader: ByteReader) {
+  constructor(maxLineBytes: number, maxEventBytes: number, lastEventId: string, reader: ByteReader) {
     super(reader);
     this.#maxLineBytes = maxLineBytes;
     this.#maxEventBytes = maxEventBytes;
+    this.#id = lastEventId;
+    this.#lastEventId = lastEventId;
   }
 
   get lastEventId(): string {

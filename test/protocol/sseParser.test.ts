@@ -139,6 +139,17 @@ const anyStream = fc
   .map((parts) => Uint8Array.from(parts.flatMap((part) => [...part])));
 
 describe('createSSEParser', () => {
+  it('goes on from an id, until a field changes it and a blank line has it hold', () => {
+    const go = (text: string): Result => parse([bytesOf(text)], { lastEventId: '7' });
+    const event = { type: 'event', event: 'message', data: 'a' } as const;
+    expect(go('')).toMatchObject({ events: [], lastEventId: '7' });
+    expect(go('data: a\n\n')).toMatchObject({ events: [{ ...event, id: '7' }], lastEventId: '7' });
+    expect(go('id: 8\ndata: a\n\n')).toMatchObject({ events: [{ ...event, id: '8' }], lastEventId: '8' });
+    expect(go('id: 8\n\n')).toMatchObject({ events: [], lastEventId: '8' });
+    expect(go('id\n\ndata: a\n\n')).toMatchObject({ events: [{ ...event, id: '' }], lastEventId: '' });
+    expect(go('id: 8\ndata: a\n')).toMatchObject({ events: [], lastEventId: '7' });
+  });
+
   it('gives the same for random bytes however they are cut, limits included', () => {
     fc.assert(
       fc.property(
