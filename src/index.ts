@@ -37,6 +37,7 @@ export { smooth, type SmoothOptions } from './operators/smooth.js';
 export { stopOn } from './operators/stopOn.js';
 export { type EventCallbacks, tapEvents } from './operators/tapEvents.js';
 export { tapReceipt } from './operators/tapReceipt.js';
+export { timeout, type TimeoutOptions } from './operators/timeout.js';
 export { toTokens, type ToTokensOptions } from './operators/toTokens.js';
 export type { Call, CallRequest, LeavingPolicy, ResumePlan, StoredWork } from './protocol/call.js';
 export {

@@ -9,6 +9,7 @@ import {
   isRetryable,
   LimitError,
   MillraceError,
+  NoResumePlanError,
   ProtocolError,
   ProviderError,
   SinkError,
@@ -28,6 +29,7 @@ const all: readonly [string, string, MillraceError][] = [
   ['LimitError', 'ERR_LIMIT', new LimitError('maxLineBytes', 7, 'm')],
   ['ValidationError', 'ERR_VALIDATION', new ValidationError('m', [{ path: 'a', message: 'no' }])],
   ['SinkError', 'ERR_SINK', new SinkError('m')],
+  ['NoResumePlanError', 'ERR_NO_RESUME_PLAN', new NoResumePlanError('m')],
   ['AbortError', 'ERR_ABORTED', new AbortError('m')],
 ];
 

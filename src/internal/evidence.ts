@@ -37,6 +37,7 @@ export class Evidence {
   #hasProven = false;
   /** Flows that ended unproven; asked at the end, since whoever asks again excuses the attempts before. */
   readonly #unproven: Set<Flow> = new Set();
+  #sweepAt = MAX_LISTED;
   #last: Flow | undefined;
   /** What flows that have ended say; those still open are asked at the end. */
   #ended: Tally = empty;
@@ -63,6 +64,13 @@ export class Evidence {
     this.#noteUsage(flow);
     if (flow.proven) this.#hasProven = true;
     else this.#unproven.add(flow);
+    if (this.#unproven.size > this.#sweepAt) this.#sweep();
+  }
+
+  /** A stream that reconnects for ever must not be remembered for ever. */
+  #sweep(): void {
+    for (const flow of this.#unproven) if (flow.excused) this.#unproven.delete(flow);
+    this.#sweepAt = Math.max(MAX_LISTED, 2 * this.#unproven.size);
   }
 
   /** Attempts at one answer tell its usage once: the last word counts. What brought nothing is not asked for its usage. */

@@ -238,6 +238,8 @@ export class Scope {
   readonly held: Set<Flow> = new Set();
   /** Keeps the positions of the calls beneath, when this scope asks them again. */
   keeper: Keeper | undefined;
+  /** False once what it drew from was torn down. */
+  isDrawing = true;
   /** True once a sink above has said that its receipt will come. */
   expectsReceipts = false;
   /** Hears receipts of sinks above. */
@@ -258,7 +260,7 @@ export class Scope {
     this.owner = owner;
     this.isSink = answers && owner === undefined;
     this.readers = stack.subscribing?.reach ?? [];
-    this.reach = answers ? [this] : [this, ...(stack.subscribing?.reach ?? stack.delivering?.scopes ?? [])];
+    this.reach = answers ? [this] : [this, ...(stack.subscribing?.reach ?? filledNow())];
     this.#announce();
   }
 
@@ -372,10 +374,15 @@ export function register(flow: Flow): void {
     stack.orphans.add(flow);
     return;
   }
-  for (const scope of delivering.scopes) {
+  for (const scope of filledNow()) {
     scope.nearby.add(flow);
     flow.scopes.add(scope);
   }
+}
+
+/** Whom the flow that delivers now fills; those that have left it meanwhile are filled no more. */
+function filledNow(): readonly Scope[] {
+  return [...(stack.delivering?.scopes ?? [])].filter(({ isDrawing }) => isDrawing);
 }
 
 /** Runs a subscription in the name of a scope: flows that are subscribed on this stack register with it. */

@@ -42,6 +42,7 @@ export function draw<In>(
   scope: Scope,
   connect: (upstream: Subscription) => DrawHandlers<In>,
 ): void {
+  scope.isDrawing = true;
   const upstream: Link<In> = new Link(subscriber, scope, connect);
   subscribeWithin(scope, () => {
     source.subscribe(upstream);
@@ -103,6 +104,7 @@ class Link<In> extends Subscriber<In> {
     tearDownWithin(this.#scope, () => {
       super.unsubscribe();
     });
+    this.#scope.isDrawing = false;
     this.#left?.();
   }
 }

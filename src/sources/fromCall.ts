@@ -1,6 +1,6 @@
 import { io } from '#io';
 import { asyncScheduler, Observable, type SchedulerLike, type Subscriber, Subscription } from 'rxjs';
-import { AbortError, type HTTPError, NoResumePlanError, ProtocolError, ProviderError } from '../errors.js';
+import { type HTTPError, NoResumePlanError, ProtocolError, ProviderError } from '../errors.js';
 import { type Answer, checkDecodeOptions, type DecodeOptions, StoredDocument } from '../internal/answer.js';
 import { connectDecoder, openFlow } from '../internal/connectDecoder.js';
 import {
@@ -21,7 +21,10 @@ import type { Going, Position } from '../internal/position.js';
 import { requireDelay, requireOneOf } from '../internal/require.js';
 import { redactSecrets } from '../internal/redactSecrets.js';
 import { scriptOf } from '../internal/script.js';
+import { stoppedBy } from '../internal/stoppedBy.js';
 import { mediaType } from '../internal/contentType.js';
+import { retryOnDisconnect, type RetryOnDisconnectOptions } from '../operators/retryOnDisconnect.js';
+import { timeout, type TimeoutOptions } from '../operators/timeout.js';
 import type { Call, CallRequest, ResumePlan, StoredWork } from '../protocol/call.js';
 import type { Billing, StreamEvent, WireEvent } from '../types.js';
 import { fromHTTP, type FromHTTPOptions } from './fromHTTP.js';
@@ -44,6 +47,10 @@ export interface FromCallOptions
       | 'maxRedirects'
       | 'onResponse'
     > {
+  /** Limits for each attempt, as the operator {@link timeout} has them. @defaultValue none */
+  readonly timeout?: TimeoutOptions | undefined;
+  /** Asks again after a lost connection, as the operator {@link retryOnDisconnect} does. @defaultValue the call is asked once */
+  readonly retry?: RetryOnDisconnectOptions | undefined;
   /** Stops the call, cancels its work, and errors with an AbortError that carries what was received. */
   readonly signal?: AbortSignal | undefined;
   /**
@@ -85,7 +92,7 @@ export interface FromCallOptions
  * @param call - from a provider, such as `polargrid().chat(request)`; or a function that makes one for each subscription,
  *   where it is known late
  * @param options - see {@link FromCallOptions}
- * @returns a cold observable: each subscription is one attempt
+ * @returns a cold observable: each subscription is one attempt, or several with `retry`
  * @throws TypeError or RangeError for an option out of its range
  * @public
  */
@@ -97,6 +104,13 @@ export function fromCall(
   checkDecodeOptions(options);
   requireOneOf('onUnsubscribe', onUnsubscribe, ['cancel', 'leave']);
   requireDelay(0, { cancelTimeoutMs });
+  const { timeout: limits, retry, scheduler } = options;
+  const attempt = attemptOf(call, options);
+  const limited = limits === undefined ? attempt : attempt.pipe(timeout({ scheduler, ...limits }));
+  return retry === undefined ? limited : limited.pipe(retryOnDisconnect({ scheduler, ...retry }));
+}
+
+function attemptOf(call: Call | (() => Call | Promise<Call>), options: FromCallOptions): Observable<StreamEvent> {
   return new Observable<StreamEvent>((subscriber) => {
     // Made now, whoever makes the call and when: so readers below know of it, and a retry takes its position back.
     const flow = new Flow({ call });
@@ -147,10 +161,6 @@ function begin(
   );
 }
 
-function stoppedBy(signal: AbortSignal): AbortError {
-  return new AbortError('The call was stopped by its signal', { cause: signal.reason });
-}
-
 function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
   return typeof (value as Partial<PromiseLike<T>>).then === 'function';
 }
@@ -165,6 +175,7 @@ function connect(call: Call, flow: Flow, options: FromCallOptions, subscriber: S
     return;
   }
   position.going = () => howToGoOn(call, position);
+  position.signal = options.signal;
   const going = position.going();
   position.attempt += 1;
   if (going === 'anew' || going === 'continued') position.asked = {};
