@@ -28,6 +28,7 @@ export type { OnUnresumable } from './internal/position.js';
 export type { OutputSelection } from './internal/selectOutput.js';
 export type { TaskFailure, TaskStatusChange, TaskSummary, TaskUpdate } from './internal/taskSummary.js';
 export { collectLogs, type CollectLogsOptions } from './operators/collectLogs.js';
+export { bufferSentences, type BufferSentencesOptions } from './operators/bufferSentences.js';
 export { decode } from './operators/decode.js';
 export { parseNDJSON, type ParseNDJSONOptions } from './operators/parseNDJSON.js';
 export { parseSSE, type ParseSSEOptions } from './operators/parseSSE.js';

@@ -33,7 +33,7 @@ async function run(code: string): Promise<string> {
     });
     const file = join(folder, 'program.mjs');
     await writeFile(file, outputFiles[0]?.contents ?? '');
-    const child = spawn(process.execPath, [file], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, [file], { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] });
     const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)]);
     return stdout + stderr;
   } finally {
