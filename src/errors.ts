@@ -177,6 +177,20 @@ export class NoResumePlanError extends MillraceError {
   readonly code = 'ERR_NO_RESUME_PLAN';
 }
 
+/** Several streams were asked, and none of them, or not all that were needed, ended well. @public */
+export class StreamsFailedError extends MillraceError {
+  override readonly name = 'StreamsFailedError';
+  readonly code = 'ERR_STREAMS_FAILED';
+  /** The error of each stream that failed, by its key. The first is the `cause`. */
+  readonly errors: ReadonlyMap<string, unknown>;
+
+  constructor(message: string, errors: ReadonlyMap<string, unknown>, options: MillraceErrorOptions = {}) {
+    const [first] = errors.values();
+    super(message, { cause: first, ...options });
+    this.errors = errors;
+  }
+}
+
 /** The caller's `AbortSignal` fired. Named as the platform names it; the signal's reason is the `cause`. @public */
 export class AbortError extends MillraceError {
   override readonly name = 'AbortError';
@@ -195,8 +209,8 @@ const RETRYABLE_STATUSES: ReadonlySet<number> = new Set([408, 409, 425, 429, 500
 
 /**
  * Whether asking again can help: the only place that decides. Yes for interruptions and failed connections (but not for a
- * certificate that is refused), for timeouts (RxJS's own too), for HTTP 408 409 425 429 500 502 503 504 529, and for a
- * provider's error whose dialect says so. Nothing else.
+ * certificate that is refused), for timeouts (RxJS's own too), for HTTP 408 409 425 429 500 502 503 504 529, for a
+ * provider's error whose dialect says so, and for several streams that all failed in one of these ways. Nothing else.
  * @public
  */
 export function isRetryable(error: unknown): boolean {
@@ -210,6 +224,8 @@ export function isRetryable(error: unknown): boolean {
       return RETRYABLE_STATUSES.has((error as HTTPError).status);
     case 'ERR_PROVIDER':
       return (error as ProviderError).retryable;
+    case 'ERR_STREAMS_FAILED':
+      return [...(error as StreamsFailedError).errors.values()].every(isRetryable);
     default:
       return false;
   }

@@ -15,6 +15,7 @@ export {
   ProviderError,
   type ProviderErrorDetails,
   SinkError,
+  StreamsFailedError,
   StreamTimeoutError,
   type TimeoutPhase,
   ValidationError,
@@ -60,6 +61,8 @@ export { toStdout, type ToStdoutOptions } from './sinks/toStdout.js';
 export { fromCall, type FromCallOptions } from './sources/fromCall.js';
 export { fromHTTP, type FromHTTPOptions, type HTTPResponse } from './sources/fromHTTP.js';
 export { fromSSE, type FromSSEOptions, type SSEReconnect } from './sources/fromSSE.js';
+export { type Keyed, mergeStreams, type MergeStreamsOptions, type StreamsByKey } from './sources/mergeStreams.js';
+export { raceStreams, type RaceStreamsOptions } from './sources/raceStreams.js';
 export type {
   Billing,
   ChoiceFinish,

@@ -13,6 +13,7 @@ import {
   ProtocolError,
   ProviderError,
   SinkError,
+  StreamsFailedError,
   StreamTimeoutError,
   ValidationError,
 } from '../src/errors.js';
@@ -30,6 +31,7 @@ const all: readonly [string, string, MillraceError][] = [
   ['ValidationError', 'ERR_VALIDATION', new ValidationError('m', [{ path: 'a', message: 'no' }])],
   ['SinkError', 'ERR_SINK', new SinkError('m')],
   ['NoResumePlanError', 'ERR_NO_RESUME_PLAN', new NoResumePlanError('m')],
+  ['StreamsFailedError', 'ERR_STREAMS_FAILED', new StreamsFailedError('m', new Map([['a', 1]]))],
   ['AbortError', 'ERR_ABORTED', new AbortError('m')],
 ];
 

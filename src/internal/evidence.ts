@@ -73,9 +73,13 @@ export class Evidence {
     this.#sweepAt = Math.max(MAX_LISTED, 2 * this.#unproven.size);
   }
 
-  /** Attempts at one answer tell its usage once: the last word counts. What brought nothing is not asked for its usage. */
-  #noteUsage({ asked, usage, firstContentAt }: Flow): void {
-    if (usage !== undefined || firstContentAt !== undefined) this.#usages.set(asked, usage ?? this.#usages.get(asked));
+  /**
+   * Attempts at one answer tell its usage once: the last word counts. What brought nothing is not asked for its usage, unless it
+   * was left for another that ran beside it: it may have worked all the while.
+   */
+  #noteUsage({ asked, usage, firstContentAt, headersAt, excused }: Flow): void {
+    const hasCost = usage !== undefined || firstContentAt !== undefined || (excused && headersAt !== undefined);
+    if (hasCost) this.#usages.set(asked, usage ?? this.#usages.get(asked));
   }
 
   /** Flows that ended unproven and are not excused. */

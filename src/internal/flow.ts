@@ -449,16 +449,27 @@ export interface Place {
   readonly giveUp: () => void;
 }
 
-/** Keeps the place in which something is being subscribed now, for an operator that subscribes later: a gate, a hedged race. */
-export function keepPlace(): Place {
+/**
+ * Keeps the place in which something is being subscribed now, for a source that may subscribe more there later.
+ * @returns runs a subscription as if it happened in this place, so that those below know its flows
+ */
+export function thisPlace(): (subscribe: () => void) => void {
   const { subscribing } = stack;
+  return (subscribe) => {
+    subscribeWithin(subscribing ?? stack.subscribing, subscribe);
+  };
+}
+
+/** As {@link thisPlace}, for what is put off: whoever below asks again waits until it has happened. */
+export function keepPlace(): Place {
+  const subscribeHere = thisPlace();
   const done = keepersBelow().map((keeper) => keeper.putOff());
   const giveUp = (): void => {
     for (const tell of done) tell();
   };
   return {
     take: (subscribe) => {
-      subscribeWithin(subscribing ?? stack.subscribing, subscribe);
+      subscribeHere(subscribe);
       giveUp();
     },
     giveUp,
