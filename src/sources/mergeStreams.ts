@@ -47,8 +47,8 @@ export interface MergeStreamsOptions {
  *
  * @example
  * ```ts
- * const ask = (provider: Polargrid) => fromCall(provider.chat({ model, messages })).pipe(retryOnDisconnect());
- * mergeStreams({ east: ask(polargrid({ region: 'nyc-01' })), north: ask(polargrid({ region: 'yto-01' })) }).subscribe((event) => {
+ * const ask = (region: string) => fromCall(polargrid({ region }).chat({ model, messages })).pipe(retryOnDisconnect());
+ * mergeStreams({ east: ask('nyc-01'), north: ask('yto-01') }).subscribe((event) => {
  *   if (event.type === 'text') log(event.key, event.text);
  * });
  * ```

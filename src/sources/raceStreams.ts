@@ -43,9 +43,8 @@ export interface RaceStreamsOptions {
  *
  * @example
  * ```ts
- * const ask = (provider: Polargrid) => fromCall(provider.chat({ model, messages }));
- * const regions = { near: ask(polargrid({ region: 'nyc-01' })), far: ask(polargrid({ region: 'sfo-01' })) };
- * raceStreams(regions, { hedgeAfterMs: 800, onSettled: ({ key, outcome }) => log(key, outcome) })
+ * const ask = (region: string) => fromCall(polargrid({ region }).chat({ model, messages }));
+ * raceStreams({ near: ask('nyc-01'), far: ask('sfo-01') }, { hedgeAfterMs: 800, onSettled: ({ key, outcome }) => log(key, outcome) })
  *   .pipe(toTokens())
  *   .subscribe(log);
  * ```
