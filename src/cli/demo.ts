@@ -2,7 +2,7 @@ import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { catchError, lastValueFrom, map, merge, type Observable, of, reduce, tap } from 'rxjs';
 import { Agent } from 'undici';
-import { type Call, fromCall, isMillraceError, type Receipt, stopOn, toFile } from '../index.js';
+import { type Call, fromCall, isMillraceError, type Receipt, retryOnDisconnect, stopOn, toFile } from '../index.js';
 import { gateway, inferencesh, polargrid } from '../providers/index.js';
 import {
   type ProviderBaseURLs,
@@ -34,6 +34,8 @@ interface Shown extends DemoStream {
   readonly answer: ScriptedAnswer;
   /** How fast it answers, against the others. */
   readonly tempo: number;
+  /** Asked again when its connection is lost. */
+  readonly goesOn?: true;
 }
 
 const PROMPT = 'Tell me a short story in which something is counted.';
@@ -59,10 +61,11 @@ const STREAMS: readonly Shown[] = [
   },
   {
     name: 'inferencesh',
-    about: 'a task with status, logs and progress',
+    about: 'a task; its connection will be lost, and it goes on',
     path: '/inferencesh/apps/run',
-    answer: {},
+    answer: { fault: { kind: 'reset', at: { frame: 110 } } },
     tempo: 1,
+    goesOn: true,
     call: (urls) =>
       inferencesh({ apiKey, baseURL: urls.inferencesh }).run({
         app: 'millhouse/storyteller@3',
@@ -117,6 +120,13 @@ export async function demo({ out, pace }: DemoOptions, context: CLIContext): Pro
     const streams = STREAMS.map((stream) => {
       const call = stream.call(server.baseURLs);
       return fromCall(call, { dispatcher }).pipe(
+        retryOnDisconnect({
+          count: stream.goesOn === true ? 3 : 0,
+          delay: { initialMs: pace * 40 },
+          onRetry: () => {
+            view.note(stream.name, 'connection lost, going on');
+          },
+        }),
         stopOn(stop),
         tap((event) => {
           view.show(stream.name, event);
@@ -183,12 +193,19 @@ async function cancelled(server: ProviderServer): Promise<void> {
 
 function closingWords(receipts: readonly Receipt[], out: string): string[] {
   const cut = receipts.find(({ outcome }) => outcome === 'interrupted');
+  const resumed = receipts.find(
+    ({ outcome, attempts, restarts }) => outcome === 'complete' && attempts > 1 && restarts === 0,
+  );
   const stopped = receipts.filter(({ outcome }) => outcome === 'stopped');
   const words = [
     cut === undefined
       ? undefined
       : `${cut.provider ?? 'One'} was cut on purpose in mid-answer, by a proper end of its HTTP body: other clients call that ` +
         'complete. Here the provider’s own sign of the end is missing, so the file stays .partial.',
+    resumed === undefined
+      ? undefined
+      : `${resumed.provider ?? 'One'} lost its connection in mid-answer. Its task ran on without a reader, so it was opened again by its ` +
+        'id and went on where it broke: every character is there once.',
     stopped.length === 0
       ? undefined
       : `Stopped: ${stopped.map(({ provider }) => provider ?? 'one').join(', ')}. The requests were aborted, the task was ` +

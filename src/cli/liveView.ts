@@ -59,6 +59,10 @@ export function liveView(output: Output, streams: readonly DemoStream[], colors:
       panes.get(name)?.take(event);
       isDirty = true;
     },
+    note: (name, text) => {
+      panes.get(name)?.note(text);
+      isDirty = true;
+    },
     end: (name, receipt) => {
       panes.get(name)?.end(receipt);
       isDirty = true;
@@ -121,6 +125,11 @@ class Pane {
         break;
       default:
     }
+  }
+
+  note(text: string): void {
+    this.#state = text;
+    this.#bar = '';
   }
 
   end(receipt: Receipt): void {

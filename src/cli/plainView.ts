@@ -19,6 +19,9 @@ export function plainView(output: Output, streams: readonly DemoStream[]): DemoV
     show: (name, event) => {
       print(name, lines.get(name)?.take(event) ?? []);
     },
+    note: (name, text) => {
+      print(name, [...(lines.get(name)?.flush() ?? []), `-- ${text}`]);
+    },
     end: (name, receipt) => {
       print(name, [...(lines.get(name)?.flush() ?? []), `=> ${endOf(receipt)}`]);
     },

@@ -81,6 +81,7 @@ const FIELDS: readonly Field[] = [
   { title: 'total ms', align: 'right', read: ({ timings }) => whole(timings.totalMs) },
   { title: 'tokens', align: 'left', read: ({ usage }) => tokens(usage) },
   { title: 'cost', align: 'left', read: ({ usage }) => cost(usage) },
+  { title: 'attempts', align: 'right', read: ({ attempts }) => String(attempts) },
   { title: 'billing', align: 'left', read: ({ billing }) => billing },
   { title: 'file', align: 'left', read: ({ where }) => (where === 'none' ? NONE : basename(where)) },
 ];

@@ -25,6 +25,8 @@ describe('millrace demo without a terminal', () => {
     expect(row(stdout.text, 'provider')).toEqual(['polargrid', 'inferencesh', 'gateway']);
     expect(row(stdout.text, 'outcome')).toEqual(['interrupted', 'complete', 'complete']);
     expect(row(stdout.text, 'finish')).toEqual(['–', 'stop', 'stop']);
+    expect(row(stdout.text, 'attempts')).toEqual(['1', '2', '1']);
+    expect(stdout.text).toMatch(/inferencesh lost its connection in mid-answer/);
     expect(row(stdout.text, 'tokens')[0]).toBe('unknown');
     expect(row(stdout.text, 'tokens')[1]).toMatch(/^\d+ in, \d+ out$/);
     expect(row(stdout.text, 'cost')[2]).toMatch(/^0\.\d+ USD$/);
