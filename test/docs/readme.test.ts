@@ -7,10 +7,10 @@ import { build } from 'esbuild';
 import { describe, expect, it } from 'vitest';
 import * as library from '../../src/index.js';
 import { complaintsOf } from '../support/complaints.js';
-import { readme, snippetsOf } from '../support/readme.js';
+import { pages, readme, snippetsOf } from '../support/readme.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const snippets = snippetsOf(readme);
+const snippets = [...pages].flatMap(([page, text]) => snippetsOf(text).map((snippet) => ({ page, ...snippet })));
 
 /** Runs a program as a user's would run, against the sources. */
 async function run(code: string): Promise<string> {
@@ -41,21 +41,22 @@ async function run(code: string): Promise<string> {
   }
 }
 
-describe('the README', () => {
-  it('has programs that compile', () => {
-    const programs = new Map(snippets.map(({ code, line }) => [`readme-line-${String(line)}.ts`, code]));
-    expect(programs.size).toBeGreaterThanOrEqual(6);
+describe('the pages', () => {
+  it('have programs that compile', () => {
+    const nameOf = (page: string, line: number): string => `${page.replace(/\W/g, '-')}-line-${String(line)}.ts`;
+    const programs = new Map(snippets.map(({ page, code, line }) => [nameOf(page, line), code]));
+    expect(programs.size).toBeGreaterThanOrEqual(12);
     expect(complaintsOf(programs)).toEqual([]);
   });
 
   it.each(snippets.filter(({ output }) => output !== undefined))(
-    'has a program in line $line that prints what stands behind it',
+    'have a program in line $line of $page that prints what stands behind it',
     async ({ code, output }) => {
       expect((await run(code)).trimEnd()).toBe(output?.trimEnd());
     },
   );
 
-  it('names every function and class that the main entry has', () => {
+  it('name every function and class that the main entry has, in the README', () => {
     const named = Object.keys(library).filter((name) => !/^(isMillraceError|MillraceError)$/.test(name));
     expect(named.filter((name) => !readme.includes(`\`${name}`))).toEqual([]);
   });

@@ -1,4 +1,5 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** A block of code in a page. */
@@ -23,5 +24,15 @@ export function snippetsOf(markdown: string): readonly Snippet[] {
   });
 }
 
+const root = fileURLToPath(new URL('../..', import.meta.url));
+
 /** The project's own page. */
-export const readme: string = readFileSync(fileURLToPath(new URL('../../README.md', import.meta.url)), 'utf8');
+export const readme: string = readFileSync(join(root, 'README.md'), 'utf8');
+
+/** The pages whose programs must be right, by their paths. */
+export const pages: ReadonlyMap<string, string> = new Map([
+  ['README.md', readme],
+  ...readdirSync(join(root, 'docs'))
+    .filter((file) => file.endsWith('.md'))
+    .map((file) => [`docs/${file}`, readFileSync(join(root, 'docs', file), 'utf8')] as const),
+]);
