@@ -121,7 +121,13 @@ function attemptOf(call: Call | (() => Call | Promise<Call>), options: FromCallO
     }
     openFlow(flow, subscriber);
     sendWhenAllAreBack(() => {
-      if (!subscriber.closed) begin(call, flow, options, subscriber);
+      if (subscriber.closed) return;
+      try {
+        begin(call, flow, options, subscriber);
+      } catch (error) {
+        // Where it was held back, nobody else would tell.
+        subscriber.error(error);
+      }
     });
   });
 }

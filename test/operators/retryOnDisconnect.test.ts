@@ -584,6 +584,18 @@ describe('compositions', () => {
     expect(await read(fromCall(() => ({ ...again.call })))).toEqual({ text: 'bB' });
   });
 
+  it('passes what the function that makes the call throws, in a later attempt too', async () => {
+    const broken = new Error('no call today');
+    const { call } = breaking('a', 'A');
+    let made = 0;
+    const make = (): typeof call => {
+      made += 1;
+      if (made > 1) throw broken;
+      return call;
+    };
+    expect(await read(fromCall(make))).toEqual({ text: 'a', error: broken });
+  });
+
   it('is whole for a sink below, though attempts failed above', async () => {
     const { call } = breaking('a', 'A');
     const { receipt } = await collect(fromCall(call).pipe(retryOnDisconnect(again)));
