@@ -76,7 +76,12 @@ async function startCutter(port: number, cuts: readonly Cut[]) {
   return {
     origin: `http://127.0.0.1:${String((server.address() as AddressInfo).port)}`, // it listens on TCP
     connections: () => sockets.size,
-    close: () => new Promise<void>((resolve) => server.close(() => { resolve(); })),
+    close: () =>
+      new Promise<void>((resolve) =>
+        server.close(() => {
+          resolve();
+        }),
+      ),
   };
 }
 
@@ -125,8 +130,15 @@ it(`tells the truth of ${String(STREAMS)} streams at once, whose connections are
           toFile(path, { fsync: false }),
           tapReceipt(resolve),
         )
-        .subscribe({ error: (error: unknown) => { expect(isMillraceError(error), name).toBe(true); } });
-      if (fate === 'left') setImmediate(() => { subscription.unsubscribe(); });
+        .subscribe({
+          error: (error: unknown) => {
+            expect(isMillraceError(error), name).toBe(true);
+          },
+        });
+      if (fate === 'left')
+        setImmediate(() => {
+          subscription.unsubscribe();
+        });
     });
     const file = await readFile(receipt.where === 'none' ? '/dev/null' : receipt.where, 'utf8');
     switch (fate) {
