@@ -77,7 +77,7 @@ export interface DialectStream<State> {
   askStored(): void;
   /**
    * Emits what the whole answer adds to what was delivered of it: nothing, its missing end, or, where it is another one,
-   * `restart` and all of it. For dialects with `reattach: 'unknown'`.
+   * `restart` and all of it. What was held back is in it, so `flush` is not called. For dialects with `reattach: 'unknown'`.
    */
   settle(whole: { readonly text: string; readonly thinking?: string }, because: string): void;
 }
@@ -121,7 +121,7 @@ export interface DialectOptions<Frame, State> {
    * What a new connection to the same work shows. `'state'`: its state now, which `decode` merges with the state that it has, and
    * what follows. `'replay'`: its stream from the start; the state begins anew, and what was delivered is matched and left out.
    * `'unknown'`: perhaps the one, perhaps the other, perhaps another answer: text passes only where it surely follows what
-   * was delivered, the marker proves nothing, and `stored` decides. @defaultValue `'state'`
+   * was delivered, its end proves nothing, and `stored` decides. @defaultValue `'state'`
    */
   readonly reattach?: 'state' | 'replay' | 'unknown' | undefined;
   /** Called before the first frame of a new connection. */
@@ -174,6 +174,10 @@ class DialectDecoder<Frame, State> implements Decoder, DialectStream<State> {
   /** The next connection is read from its start, and voids what was delivered. */
   #isAnotherAnswer = false;
   #hasEnded = false;
+  /** What is being read is the work as it is stored. */
+  #isStored = false;
+  /** The whole answer was told by `settle`: what the stream made the dialect hold back is in it. */
+  #isSettled = false;
   /** What is emitted is no part of the stream, and no replay of the stream repeats it. */
   #isAside = false;
   /** Counts what a frame brought about: a frame that does nothing is handed on as `raw`. */
@@ -215,17 +219,15 @@ class DialectDecoder<Frame, State> implements Decoder, DialectStream<State> {
   }
 
   end(intact: boolean, emit: Emit): boolean {
-    if (this.#done) return true;
+    if (this.#done) return this.#proof() === 'done';
     this.#emit = emit;
-    if (this.#finish === undefined) {
-      if (this.#options.end !== 'eof' || !intact || this.#isCut) {
-        this.release(emit);
-        return false;
-      }
-      this.done();
-      return true;
+    const isProven = this.#finish !== undefined;
+    const isEnd = isProven || (this.#options.end === 'eof' && intact && !this.#isCut);
+    if (!isEnd || this.#isInDoubt) {
+      this.release(emit);
+      return false;
     }
-    if (this.#options.marker !== undefined) {
+    if (isProven && this.#options.marker !== undefined) {
       this.emit({
         type: 'warning',
         code: 'end-marker-missing',
@@ -233,7 +235,7 @@ class DialectDecoder<Frame, State> implements Decoder, DialectStream<State> {
       });
     }
     this.done();
-    return true;
+    return this.#proof() === 'done';
   }
 
   release(emit: Emit): void {
@@ -258,6 +260,7 @@ class DialectDecoder<Frame, State> implements Decoder, DialectStream<State> {
     const { reattach = 'state', start, reattached } = this.#options;
     this.#isAnotherAnswer = this.#replay?.isOther ?? false;
     this.#hasEnded = false;
+    this.#isSettled = false;
     this.#done = false;
     this.#finish = undefined;
     this.#isCut = false;
@@ -272,10 +275,15 @@ class DialectDecoder<Frame, State> implements Decoder, DialectStream<State> {
 
   stored(work: unknown, emit: Emit): Proof {
     this.#emit = emit;
-    if (this.#options.stored === undefined) emit({ type: 'raw', frame: work });
-    else this.#options.stored(work, this);
-    const proof = this.#proof();
-    return proof === 'ended' ? 'open' : proof; // it is read again, until it says more
+    this.#isStored = true;
+    try {
+      if (this.#options.stored === undefined) emit({ type: 'raw', frame: work });
+      else this.#options.stored(work, this);
+      const proof = this.#proof();
+      return proof === 'ended' ? 'open' : proof; // it is read again, until it says more
+    } finally {
+      this.#isStored = false;
+    }
   }
 
   askStored(): void {
@@ -285,17 +293,19 @@ class DialectDecoder<Frame, State> implements Decoder, DialectStream<State> {
 
   settle(whole: { readonly text: string; readonly thinking?: string }, because: string): void {
     this.#replay = undefined;
+    this.#isSettled = true;
     const say = (type: 'text' | 'thinking', name: string, text: string | undefined): void => {
       if (text) this.emit({ type, text, index: 0, name });
     };
     const missing = (type: 'text' | 'thinking', name: string, text: string): string | undefined =>
-      this.#delivered?.text(JSON.stringify([type, 0, name])).missingFrom(text) ?? undefined;
+      this.#delivered?.text(JSON.stringify([type, 0, name])).missingFrom(text);
     const { text, thinking = '' } = whole;
     const moreThinking = thinking === '' ? '' : missing('thinking', 'thinking', thinking);
     const moreText = missing('text', 'output', text);
-    if (moreText === undefined || moreThinking === undefined) this.#emit(this.#voidDelivered(because));
-    say('thinking', 'thinking', moreText === undefined || moreThinking === undefined ? thinking : moreThinking);
-    say('text', 'output', moreText === undefined || moreThinking === undefined ? text : moreText);
+    const isOther = moreText === undefined || moreThinking === undefined;
+    if (isOther) this.#emit(this.#voidDelivered(because));
+    say('thinking', 'thinking', isOther ? thinking : moreThinking);
+    say('text', 'output', isOther ? text : moreText);
   }
 
   #voidDelivered(because: string): StreamEvent {
@@ -339,7 +349,11 @@ class DialectDecoder<Frame, State> implements Decoder, DialectStream<State> {
 
   done(): void {
     if (this.#done) return;
-    this.#options.flush?.(this);
+    if (this.#isInDoubt) {
+      this.askStored();
+      return;
+    }
+    if (!this.#isSettled) this.#options.flush?.(this);
     this.#done = true;
     const { reason, rawReason, choices } = this.#finish ?? { reason: 'unknown' as const };
     this.emit({
@@ -371,7 +385,12 @@ class DialectDecoder<Frame, State> implements Decoder, DialectStream<State> {
     if (this.#replay?.isOther === true) return 'reopen';
     if (this.#done) return 'done';
     if (this.#hasEnded) return 'ended';
-    return this.#finish === undefined ? 'open' : 'proven';
+    return this.#finish === undefined || this.#isInDoubt ? 'open' : 'proven';
+  }
+
+  /** The stream may be told again or not: nothing in it proves that all of the answer was delivered. */
+  get #isInDoubt(): boolean {
+    return this.#replay?.isSure === false && !this.#isStored;
   }
 
   #data(data: string, isUnterminated = false): void {
@@ -428,11 +447,7 @@ class DialectDecoder<Frame, State> implements Decoder, DialectStream<State> {
   }
 
   #marker(): void {
-    if (this.#replay !== undefined && this.#options.reattach === 'unknown') {
-      this.askStored();
-      return;
-    }
-    if (this.#finish === undefined && this.#options.markerAlone === 'doubtful') {
+    if (this.#finish === undefined && this.#options.markerAlone === 'doubtful' && !this.#isInDoubt) {
       this.emit({
         type: 'warning',
         code: 'finish-reason-missing',

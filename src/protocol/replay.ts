@@ -7,13 +7,17 @@ const MIN_SURE_CHARS = 16;
 /** What was delivered of an answer, for comparison with the same answer told again. */
 export class Delivered {
   readonly texts: Map<string, DeliveredText> = new Map();
-  /** How many events came of each other type that a replay repeats. */
-  readonly counts: Map<StreamEvent['type'], number> = new Map();
+  /** How many events came of each other kind that a replay repeats. */
+  readonly counts: Map<string, number> = new Map();
+
+  get chars(): number {
+    return [...this.texts.values()].reduce((sum, { chars }) => sum + chars, 0);
+  }
 
   note(event: StreamEvent): void {
     const text = textOf(event);
     if (text !== undefined) this.text(text.key).add(text.text);
-    else if (isRepeated(event)) this.counts.set(event.type, (this.counts.get(event.type) ?? 0) + 1);
+    else if (REPEATED.has(event.type)) this.counts.set(kindOf(event), (this.counts.get(kindOf(event)) ?? 0) + 1);
   }
 
   text(key: string): DeliveredText {
@@ -35,22 +39,23 @@ export class Delivered {
  * stream broke, or be another answer; text passes only after enough of it has come again, and none does after a difference.
  */
 export class Replay {
-  readonly #delivered: Delivered;
-  readonly #isSure: boolean;
+  readonly isSure: boolean;
+  /** How much was delivered before. */
+  readonly #chars: number;
   readonly #comparisons: Map<string, TextComparison> = new Map();
-  readonly #left: Map<StreamEvent['type'], number>;
+  readonly #left: Map<string, number>;
   #isOther = false;
 
   constructor(delivered: Delivered, kind: 'sure' | 'doubtful') {
-    this.#delivered = delivered;
-    this.#isSure = kind === 'sure';
+    this.isSure = kind === 'sure';
+    this.#chars = delivered.chars;
     for (const [key, text] of delivered.texts) this.#comparisons.set(key, text.compare());
     this.#left = new Map(delivered.counts);
   }
 
   /** It is a replay of another answer. */
   get isOther(): boolean {
-    return this.#isSure && this.#isOther;
+    return this.isSure && this.#isOther;
   }
 
   /** The event, or what is new of it; `undefined` where it was delivered. */
@@ -61,7 +66,7 @@ export class Replay {
     const comparison = this.#comparisons.get(text.key);
     const rest = comparison === undefined ? text.text : comparison.push(text.text);
     const isFresh = rest !== undefined && (rest !== '' || comparison === undefined);
-    this.#isOther = rest === undefined || (isFresh && !this.#isSure && !this.#mayGoOn());
+    this.#isOther = rest === undefined || (isFresh && !this.isSure && !this.#mayGoOn());
     if (this.#isOther || !isFresh) return undefined;
     return rest === text.text ? event : withText(event, rest);
   }
@@ -74,17 +79,17 @@ export class Replay {
   }
 
   #takeOther(event: StreamEvent): StreamEvent | undefined {
-    const left = this.#left.get(event.type) ?? 0;
+    const kind = kindOf(event);
+    const left = this.#left.get(kind) ?? 0;
     if (left === 0) return event;
-    this.#left.set(event.type, left - 1);
+    this.#left.set(kind, left - 1);
     return undefined;
   }
 
   /** Enough has come again that what follows can be no accident. */
   #mayGoOn(): boolean {
-    const chars = [...this.#delivered.texts.values()].reduce((sum, text) => sum + text.chars, 0);
-    if (chars === 0) return true; // nothing was delivered that it could contradict
-    return chars >= MIN_SURE_CHARS && [...this.#comparisons.values()].every(({ isThrough }) => isThrough);
+    if (this.#chars === 0) return true; // nothing was delivered that it could contradict
+    return this.#chars >= MIN_SURE_CHARS && [...this.#comparisons.values()].every(({ isThrough }) => isThrough);
   }
 }
 
@@ -116,6 +121,7 @@ const REPEATED: ReadonlySet<StreamEvent['type']> = new Set([
   'raw',
 ]);
 
-function isRepeated({ type }: StreamEvent): boolean {
-  return REPEATED.has(type);
+/** States are told apart by their word: a replay may begin with a later one. */
+function kindOf(event: StreamEvent): string {
+  return event.type === 'status' ? `status ${event.status}` : event.type;
 }

@@ -95,13 +95,16 @@ type AgentStream = DialectStream<AgentState>;
  *   bring, and where one tells another text, `restart` is followed by the turn's text so far. All assistant messages of the turn
  *   are one text (index 0), with `separator` between them: it is the turn that the caller asked for, and a reader of the first
  *   output alone would get the announcement of a tool call and miss the answer.
- * - *History*: messages of earlier turns arrive as `raw`. This turn's are known by the answer to the request (its message and
- *   later ones); on a chat that was merely joined, by being written while we read.
+ * - *History*: messages of earlier turns that the stream tells arrive as `raw`. This turn's are known by the answer to the
+ *   request (its message and later ones); on a chat that was merely joined, by being written while we read.
+ * - *Reconnect*: increments go on where they surely follow. Where the turn ended while nobody was connected, or a part of it was
+ *   missed, the chat as it is stored is read, and fails the stream where it does not hold the whole turn.
  * - *Tools*: an invocation for the client that awaits its input is a `tool-call`, once, under the id that takes the result.
  *   Other invocations arrive as `raw` with each change of their status.
  * - *Usage* comes per message and is told as the sum over the turn's messages.
  *
- * The older stream (`content`, `tool_call`, `tool_result`, `done`) is read too; its `done` is its proof.
+ * The older stream (`content`, `tool_call`, `tool_result`, `done`) is read too; its `done` is its proof, but not after a
+ * reconnect, since its text does not say where it belongs.
  * @public
  */
 export function inferenceshAgentDialect(options: InferenceshAgentDialectOptions = {}): Dialect {
@@ -158,6 +161,8 @@ export function inferenceshAgentDialect(options: InferenceshAgentDialectOptions 
     },
     reattached: ({ state }) => {
       state.isReattached = true;
+      // The rest in which the chat was found before the turn is none of this turn's.
+      if (state.turn.isAsked && CHAT_RESTS.has(state.chatStatus ?? '')) state.chatStatus = undefined;
       state.turn.lose();
     },
     stored: (work, stream) => {
@@ -169,8 +174,13 @@ export function inferenceshAgentDialect(options: InferenceshAgentDialectOptions 
       const emit: Emit = (event) => {
         stream.emit(event);
       };
-      const messages = storedMessages(chat);
-      for (const message of messages) readMessage(message, message, stream.state, emit);
+      const messages = turnMessages(storedMessages(chat), stream.state.turn);
+      for (const message of messages) {
+        readMessage(message, message, stream.state, (event) => {
+          // It was asked for, perhaps again and again: what it adds is told, not the message itself.
+          if (event.type !== 'raw' || event.frame !== message) emit(event);
+        });
+      }
       readChat(chat, chat, stream.state, emit);
       // One that is not over yet will be.
       const isAwaited = messages.some(({ id, status }) => stream.state.turn.has(String(id)) && !isOverWord(status));
@@ -179,9 +189,18 @@ export function inferenceshAgentDialect(options: InferenceshAgentDialectOptions 
   });
 }
 
-/** The messages of a chat as it is stored. */
+/** The messages of a chat as it is stored, in their order where they tell it. */
 function storedMessages({ chat_messages: named, messages = named }: JSONObject): readonly JSONObject[] {
-  return Array.isArray(messages) ? messages.filter(isRecord) : [];
+  const all = Array.isArray(messages) ? messages.filter(isRecord) : [];
+  const isOrdered = all.every(({ order }) => typeof order === 'number');
+  return isOrdered ? all.sort(({ order: a }, { order: b }) => Number(a) - Number(b)) : all;
+}
+
+/** Those of the turn: from the first one known, or where none is known after the user's last. */
+function turnMessages(all: readonly JSONObject[], turn: ChatTurn): readonly JSONObject[] {
+  const known = all.findIndex(({ id }) => turn.has(String(id)));
+  const from = known === -1 ? all.map(({ role }) => role).lastIndexOf('user') + 1 : known;
+  return all.slice(from);
 }
 
 function isOverWord(status: unknown): boolean {
@@ -312,9 +331,12 @@ const readDelta: Reader = (payload, frame, state, emit) => {
   if (hasUnknownPart(delta) || spent?.hasMore === true) emit({ type: 'raw', frame, event: 'delta' });
 };
 
+/** Text of the older stream names no message. */
+const LEGACY_ID = '';
+
 const readLegacyText: Reader = (payload, _frame, state, emit) => {
   const { text } = validate(LegacyText, payload, 'an inferencesh text');
-  const message = state.turn.message('', undefined, true);
+  const message = state.turn.message(LEGACY_ID, undefined, true);
   if (text && message !== undefined) state.turn.say(message, text, emit);
 };
 
@@ -348,6 +370,11 @@ function conclude(frame: JSONObject, stream: AgentStream, sign?: 'done' | 'store
   const { run, failed } = state;
   if (sign === 'done') {
     if (failed !== undefined) fail(failed, frame, stream);
+    if (!state.turn.isWhole) {
+      if (state.turn.has(LEGACY_ID)) failWithoutAnswer(frame, stream);
+      stream.askStored();
+      return;
+    }
     stream.prove('unknown');
     stream.done();
     return;
@@ -359,7 +386,7 @@ function conclude(frame: JSONObject, stream: AgentStream, sign?: 'done' | 'store
   if (!isAtRest) return;
   if (!state.turn.isWhole) {
     // The turn ended while nobody was connected: its messages stand in the chat as it is stored.
-    if (sign === 'stored') stream.fail({ code: undefined, type: undefined, message: NO_ANSWER }, frame, false);
+    if (sign === 'stored') failWithoutAnswer(frame, stream);
     stream.askStored();
     return;
   }
@@ -371,6 +398,10 @@ function fail({ word, payload }: Ending, frame: JSONObject, stream: AgentStream)
   const report = resourceFailure(payload, word);
   // One code for what the run calls canceled and the message cancelled.
   stream.fail(word.startsWith('cancel') ? { ...report, code: 'cancelled' } : report, frame);
+}
+
+function failWithoutAnswer(frame: JSONObject, stream: AgentStream): never {
+  stream.fail({ code: undefined, type: undefined, message: NO_ANSWER }, frame, false);
 }
 
 function hasWords({ error, error_message: message }: JSONObject): boolean {
@@ -387,4 +418,4 @@ function isNews(state: AgentState, key: string, value: string): boolean {
 
 const MAX_TOLD_CHARS = 1024;
 
-const NO_ANSWER = 'the turn ended while the connection was lost, and the stored chat does not hold its whole answer';
+const NO_ANSWER = 'the connection was lost meanwhile, and nothing that is stored holds the whole answer of the turn';

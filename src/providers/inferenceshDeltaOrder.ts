@@ -4,18 +4,23 @@
  */
 export class DeltaOrder {
   #last: number | undefined;
+  /**
+   * The number that follows what was told, from 1; `undefined` where a state told more, or one was refused: then what follows cannot be
+   * known by its number.
+   */
+  #next: number | undefined = 1;
   #wasLost = false;
   #isLost = false;
-  #hasGap = false;
+  #hasCaughtUp = false;
 
   /** A connection was lost, and it is not known what came meanwhile. */
   get isLost(): boolean {
     return this.#isLost;
   }
 
-  /** Increments were left out. */
+  /** Increments were left out, or may have been. */
   get hasGap(): boolean {
-    return this.#hasGap;
+    return this.#isLost || this.#hasCaughtUp;
   }
 
   lose(): void {
@@ -26,23 +31,26 @@ export class DeltaOrder {
   /** The whole so far is known again: what comes next follows it. */
   catchUp(): void {
     this.#isLost = false;
-    this.#hasGap = true;
+    this.#hasCaughtUp = true;
+    this.#next = undefined;
   }
 
   /** True for an increment that follows what was told; one that came before, or may follow something unknown, does not. */
   accepts(seq: unknown): boolean {
-    const last = this.#last;
-    if (typeof seq !== 'number') {
-      this.#hasGap ||= this.#isLost;
-      return !this.#isLost;
-    }
-    if (this.#wasLost && last !== undefined && seq <= last) return false;
-    if (this.#isLost && last !== undefined && seq === last + 1) this.#isLost = false;
-    if (this.#isLost) {
-      this.#hasGap = true;
+    const number = typeof seq === 'number' ? seq : undefined;
+    if (this.#wasLost && number !== undefined && number <= (this.#last ?? -Infinity)) return false;
+    if (this.#isLost && !this.#follows(number)) {
+      this.#next = undefined;
       return false;
     }
-    this.#last = seq;
+    this.#isLost = false;
+    this.#last = number ?? this.#last;
+    this.#next = number === undefined ? undefined : number + 1;
     return true;
+  }
+
+  #follows(number: number | undefined): boolean {
+    if (number === undefined || this.#next === undefined) return false;
+    return number === this.#next || (number === 0 && this.#last === undefined);
   }
 }

@@ -55,6 +55,8 @@ interface TaskState {
   output: unknown;
   isUsageSeen: boolean;
   isToolCallSeen: boolean;
+  /** Text came whose place is not known. */
+  isTextMissed: boolean;
   stopReason: string | undefined;
 }
 
@@ -71,6 +73,8 @@ type TaskStream = DialectStream<TaskState>;
  * - *Text*: increments as they come. The task's result, where it is text or `{response: text}`, is the whole answer once
  *   more: its missing end is emitted as text, or `restart` and the whole where it is another text. A task joined in its
  *   middle begins with the `response` that its first frame shows.
+ * - *Reconnect*: the first frame shows the state once more, and increments go on where they surely follow. Where they do not, the
+ *   result brings what was missed; a completed task whose result does not hold the text then fails, since it may be cut.
  * - *Logs*: see `LogReader`; a bare string is one new line each time, unless the frame's `fields` leave logs out.
  * - Status, progress and output are told when they change; other changed keys as `raw`, with the whole frame. A frame that
  *   changes nothing is a heartbeat.
@@ -95,6 +99,7 @@ export function inferenceshTaskDialect(options: InferenceshTaskDialectOptions = 
       output: undefined,
       isUsageSeen: false,
       isToolCallSeen: false,
+      isTextMissed: false,
       stopReason: undefined,
     }),
     decode: (frame, stream) => {
@@ -108,7 +113,7 @@ export function inferenceshTaskDialect(options: InferenceshTaskDialectOptions = 
         readTask(payload, fields, frame, stream);
         // `done` follows the terminal status; where that was not sent it is the only sign of the end.
         if (event === 'done') {
-          end(stream, (each) => {
+          end(frame, stream, (each) => {
             stream.emit(each);
           });
         }
@@ -141,6 +146,7 @@ function readDelta(payload: JSONObject, frame: JSONObject, stream: TaskStream): 
   const { state } = stream;
   if (!state.order.accepts(payload['seq'])) {
     // It came before, or its place in the text is not known: the task's output will tell.
+    if (delta.response) state.isTextMissed = true;
     stream.emit(MOVED);
     return;
   }
@@ -190,12 +196,11 @@ function readTask(
   }
   if (hasOther) emit({ type: 'raw', frame });
   for (const line of state.logs.read(payload['logs'], fields?.includes('logs') ?? true)) emit(line);
-  if (isFirst && !isCompleted) joinText(state, emit);
-  else if (isWhole && !isCompleted && state.order.isLost) catchUp(state, emit);
+  if (!isCompleted && (isFirst ? state.streamed.chars === 0 : isWhole && state.order.isLost)) catchUp(state, emit);
   if (changed.has('output') && !isCompleted) emit({ type: 'output', value: state.output ?? null, final: false });
 
   if (isCompleted) {
-    complete(stream, emit);
+    complete(frame, stream, emit);
     return;
   }
   if (state.status === 'failed') stream.fail(failure(state, 'failed'), frame);
@@ -258,66 +263,66 @@ function readProgress(value: unknown, emit: Emit): boolean {
   return true;
 }
 
-/** A task joined in its middle shows the text so far in its first frame; increments go on from there. */
-function joinText(state: TaskState, emit: Emit): void {
-  if (!isRecord(state.output) || state.streamed.chars > 0) return;
-  const { response, reasoning } = state.output;
-  if (typeof reasoning === 'string' && reasoning !== '') think(reasoning, state, emit);
-  if (typeof response === 'string' && response !== '') {
-    state.streamed.append(response);
-    emit({ type: 'text', text: response, index: 0, name: 'output' });
-  }
-}
-
-/** After a reconnect the first frame shows the text so far: what it has more is told, and increments go on from there. */
+/**
+ * A task joined in its middle, or after a reconnect, shows the text so far in its first frame: what it has more is told, and
+ * increments go on from there.
+ */
 function catchUp(state: TaskState, emit: Emit): void {
   if (!isRecord(state.output)) return;
-  const { response, reasoning } = state.output;
-  if (typeof response !== 'string' || response === '') return;
-  // It may be behind what has come already, and then it does not tell what was missed.
-  if (response.length < state.streamed.chars && state.streamed.includes(response)) return;
-  if (typeof reasoning === 'string') thinkOn(reasoning, state, emit);
+  const response = wordsOf(state.output['response']);
+  const reasoning = wordsOf(state.output['reasoning']);
+  const isThinking = response === '' && state.streamed.chars === 0;
+  const [told, shown] = isThinking ? [state.thought, reasoning] : [state.streamed, response];
+  // It may show none, or be behind what has come already, and then it does not tell what was missed.
+  if (shown === '' || (shown.length < told.chars && told.includes(shown))) return;
+  thinkOn(reasoning, state, emit);
   settleText(state.streamed, response, 'the task shows a different text', emit);
   state.order.catchUp();
 }
 
-function complete(stream: TaskStream, emit: Emit): void {
+function complete(frame: JSONObject, stream: TaskStream, emit: Emit): void {
   const { state } = stream;
-  const { output } = state;
-  if (isRecord(output)) {
-    const { reasoning, response, tool_calls: toolCalls, usage } = output;
-    const again = (): void => {
-      if (typeof reasoning === 'string' && reasoning !== '') think(reasoning, state, emit);
-    };
-    if (typeof reasoning === 'string' && (state.thought.chars === 0 || state.order.hasGap)) {
-      thinkOn(reasoning, state, emit);
-    }
-    if (typeof response === 'string') {
-      settleText(state.streamed, response, 'the output carried a different text', emit, again);
-    }
-    const calls = readToolCalls(toolCalls);
-    if (state.order.hasGap && calls.length > 0) {
-      // Increments of them were lost: the whole ones stand here.
-      state.toolCalls = newToolCalls();
-      state.isToolCallSeen = false;
-    }
-    if (!state.isToolCallSeen) callTools(calls, state, emit);
-    if (!state.isUsageSeen) spend(usage, state, emit);
-  } else if (typeof output === 'string') {
-    settleText(state.streamed, output, 'the output carried a different text', emit);
+  const { output, order } = state;
+  const { hasGap } = order;
+  const answer: JSONObject = isRecord(output) ? output : { response: output };
+  const { reasoning, response, tool_calls, usage } = answer;
+  const thinking = wordsOf(reasoning);
+  const text = wordsOf(response);
+  if (state.thought.chars === 0 || hasGap) thinkOn(thinking, state, emit);
+  settleText(state.streamed, text, 'the output carried a different text', emit, () => {
+    if (thinking !== '') think(thinking, state, emit);
+  });
+  if (text !== '') order.catchUp();
+  const calls = readToolCalls(tool_calls);
+  if (!state.isToolCallSeen) callTools(calls, state, emit);
+  else if (hasGap && calls.length > 0) {
+    // Increments of them were lost, and others told: the whole ones stand here.
+    state.toolCalls = newToolCalls();
+    callTools(calls, state, () => undefined);
   }
+  if (!state.isUsageSeen || hasGap) spend(usage, state, emit);
   if (output !== undefined && output !== null) emit({ type: 'output', value: output, final: true });
-  end(stream, emit);
+  end(frame, stream, emit);
+}
+
+/** A text in the output; empty where there is none. */
+function wordsOf(value: unknown): string {
+  return typeof value === 'string' ? value : '';
 }
 
 /** Ends the stream well: where the task was not seen completed, only the model can have told why it stopped. */
-function end(stream: TaskStream, emit: Emit): void {
-  const { toolCalls, stopReason, status } = stream.state;
+function end(frame: JSONObject, stream: TaskStream, emit: Emit): void {
+  const { toolCalls, stopReason, status, order, streamed, isTextMissed } = stream.state;
+  if (order.isLost && (streamed.chars > 0 || isTextMissed)) {
+    stream.fail({ code: undefined, type: undefined, message: NO_TEXT }, frame, false);
+  }
   toolCalls.finish(stopReason === undefined ? undefined : finishReasonOf(stopReason), emit);
   if (stopReason === undefined && status !== 'completed') stream.prove('unknown');
   else proveEnd(stream, stopReason);
   stream.done();
 }
+
+const NO_TEXT = 'text was lost with the connection, and the output of the completed task does not hold it';
 
 function callTools(calls: readonly ToolCallPart[], state: TaskState, emit: Emit): void {
   if (calls.length > 0) state.isToolCallSeen = true;

@@ -47,7 +47,8 @@ interface JobState {
  *
  * What a stream shows that is opened again is not documented, and a job that lost its node runs again on another. So after a
  * reconnect text passes only where it surely follows what was delivered, `[DONE]` proves nothing, and the job as it is stored
- * decides: its `result.content` is the answer, of which the missing end is emitted, or `restart` and the whole.
+ * decides: its `result.content` is the answer, of which the missing end is emitted, or `restart` and the whole. A completed job
+ * that does not hold it fails: what was delivered may be a part of it.
  * @public
  */
 export function infernetJobsDialect(options: InfernetJobsDialectOptions = {}): Dialect {
@@ -96,16 +97,20 @@ export function infernetJobsDialect(options: InfernetJobsDialectOptions = {}): D
       // A job that has failed runs no more: asking again would be another job.
       if (status === 'failed') stream.fail(readErrorBody(work), work, false);
       if (status !== 'completed') return;
-      if (typeof result?.content === 'string') {
-        stream.settle(split(result.content, inlineThinking), 'the stored result has a different text');
+      // What was delivered may be a part, and nothing else would tell.
+      if (typeof result?.content !== 'string') {
+        return stream.fail({ code: undefined, type: undefined, message: NO_ANSWER }, work, false);
       }
-      const told = readChatUsage({ usage: result?.usage }, undefined);
+      stream.settle(split(result.content, inlineThinking), 'the stored result has a different text');
+      const told = readChatUsage({ usage: result.usage }, undefined);
       if (told !== undefined) stream.emit({ type: 'usage', ...told.usage });
       stream.prove('unknown');
       stream.done();
     },
   });
 }
+
+const NO_ANSWER = 'the job was completed while the connection was lost, and its stored result does not hold its answer';
 
 type JobStream = DialectStream<JobState>;
 

@@ -1,8 +1,18 @@
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import * as z from 'zod/mini';
 import { ProtocolError, ProviderError, ValidationError } from '../../src/errors.js';
-import { type Decoder, dialect, type Dialect, type DialectOptions, type Proof } from '../../src/protocol/dialect.js';
+import {
+  type Decoder,
+  dialect,
+  type Dialect,
+  type DialectOptions,
+  type DialectStream,
+  MOVED,
+  type Proof,
+} from '../../src/protocol/dialect.js';
 import type { StreamEvent, TextEvent, WireEvent } from '../../src/types.js';
+import { Reconnecting } from '../support/reconnecting.js';
 
 const schema = z.looseObject({
   text: z.optional(z.string()),
@@ -551,5 +561,331 @@ describe('the answer to the request that created the work', () => {
     submitted('queued');
     push(data({ text: 'a' }));
     expect(events).toStrictEqual([{ type: 'status', status: 'queued', terminal: false }, text('a')]);
+  });
+});
+
+/** A decoder over several connections, whose work may be stored. */
+function resume(options: Partial<DialectOptions<Frame, Count>>): Reconnecting {
+  return new Reconnecting(
+    make({
+      stored: (work, stream) => {
+        const { whole, thought } = work as { whole?: string; thought?: string };
+        if (whole === undefined) return;
+        stream.settle({ text: whole, ...(thought === undefined ? {} : { thinking: thought }) }, 'stored otherwise');
+        stream.prove('stop');
+        stream.done();
+      },
+      ...options,
+    }),
+  );
+}
+
+const finish: StreamEvent = { type: 'finish', reason: 'unknown' };
+const moved: StreamEvent = { type: 'heartbeat', comment: '' };
+const restart = (because: string): StreamEvent => ({ type: 'restart', attempt: 1, because, discard: { chars: 0 } });
+const again = restart('the stream was told again with another text');
+const otherwise = restart('stored otherwise');
+const wire = (...frames: readonly (object | string)[]): string =>
+  frames.map((each) => `data: ${typeof each === 'string' ? each : JSON.stringify(each)}\n\n`).join('');
+const say = (...pieces: readonly string[]): string => wire(...pieces.map((piece) => ({ text: piece })));
+const END = wire('[DONE]');
+
+describe('a new connection that shows the state', () => {
+  it('goes on with the state that there is, and nothing is matched', () => {
+    const stream = resume({
+      decode: (_, each) => {
+        each.state.frames += 1;
+        each.emit(text(String(each.state.frames)));
+      },
+    });
+    expect(stream.read(wire({}, {})).reconnect().read(wire({})).text).toBe('123');
+    expect(resume({}).read(say('Ly')).reconnect().read(say('Ly')).text).toBe('LyLy');
+  });
+
+  it.each(['state', 'replay', 'unknown', undefined] as const)(
+    'is announced to the dialect before its first frame: %s',
+    (reattach) => {
+      const seen: string[] = [];
+      const stream = resume({
+        reattach,
+        decode: () => seen.push('frame'),
+        reattached: () => seen.push('reattached'),
+      });
+      stream.read(wire({})).reconnect().read(wire({})).reconnect();
+      expect(seen).toEqual(['frame', 'reattached', 'frame', 'reattached']);
+    },
+  );
+
+  it('takes back what the one before proved', () => {
+    const stream = resume({ marker: undefined }).read(wire({ finish: 'stop' }));
+    expect(stream.proof).toBe('proven');
+    expect(stream.reconnect().read(say('more')).proof).toBe('open');
+    expect(stream.end()).toBe(false);
+  });
+
+  it('is whole by its marker', () => {
+    const stream = resume({}).read(say('Ly')).reconnect().read(say('on')).read(END);
+    expect([stream.proof, stream.events]).toEqual(['done', [text('Ly'), text('on'), finish]]);
+  });
+
+  it('may say that what is stored decides; nothing that follows in it is read', () => {
+    const stream = resume({
+      decode: (frame, each) => {
+        if (frame.text !== undefined) each.emit(text(frame.text));
+        if (frame.over === true) each.askStored();
+      },
+    });
+    expect(
+      stream
+        .read(say('Ly'))
+        .reconnect()
+        .read(wire({ over: true })).proof,
+    ).toBe('ended');
+    expect(stream.read(say('not read')).proof).toBe('ended');
+    expect(stream.stored({}).proof).toBe('open'); // it is read again
+    expect(stream.reopen().read(say('on')).events).toEqual([text('Ly'), text('on')]);
+  });
+
+  it('hands on the stored work as raw where the dialect does not read it', () => {
+    const stream = resume({ stored: undefined }).reconnect().stored({ id: 1 });
+    expect([stream.proof, stream.events]).toEqual(['open', [{ type: 'raw', frame: { id: 1 } }]]);
+  });
+});
+
+describe('a new connection that tells the stream again', () => {
+  const replay = (options: Partial<DialectOptions<Frame, Count>> = {}): Reconnecting =>
+    resume({ reattach: 'replay', ...options });
+
+  it('tells what is new, and that the work moves meanwhile', () => {
+    const stream = replay()
+      .read(say('Ly', 'on'))
+      .reconnect()
+      .read(say('Lyo', 'n,', ' France'))
+      .read(END);
+    expect(stream.events).toEqual([text('Ly'), text('on'), moved, text(','), text(' France'), finish]);
+    expect(stream.events[2]).toBe(MOVED);
+    expect(stream.proof).toBe('done');
+  });
+
+  it('has every text once after any number of losses', () => {
+    const whole = 'The mill turns as long as the river flows.';
+    const cuts = fc.array(fc.nat(whole.length), { maxLength: 6 });
+    fc.assert(
+      fc.property(cuts, fc.integer({ min: 1, max: 5 }), (losses, size) => {
+        const stream = replay();
+        const pieces = (text: string): string => say(...(text.match(new RegExp(`.{1,${String(size)}}`, 'g')) ?? []));
+        for (const at of losses) stream.read(pieces(whole.slice(0, at))).reconnect();
+        stream.read(pieces(whole)).read(END);
+        expect(stream.text).toBe(whole);
+        expect(stream.restarts).toBe(0);
+        expect(stream.of('text').reduce((sum, { text }) => sum + text.length, 0)).toBe(whole.length);
+      }),
+    );
+  });
+
+  it('begins its state anew', () => {
+    const stream = replay({
+      decode: (_, each) => {
+        each.state.frames += 1;
+        each.emit(text(String(each.state.frames)));
+      },
+    });
+    expect(
+      stream
+        .read(wire({}, {}))
+        .reconnect()
+        .read(wire({}, {}, {})).text,
+    ).toBe('123');
+  });
+
+  it('is opened once more where it tells another text, which voids the one before with its first piece', () => {
+    const stream = replay().read(say('Paris')).reconnect().read(say('Lyon'));
+    expect(stream.proof).toBe('reopen');
+    expect(stream.events).toEqual([text('Paris')]);
+    stream.reopen().read(wire({ other: 1 }));
+    expect(stream.restarts).toBe(0);
+    stream.read(say('Ly', 'on')).read(END);
+    expect(stream.proof).toBe('done');
+    expect(stream.events.slice(2)).toEqual([again, text('Ly'), text('on'), finish]);
+  });
+
+  it('is matched with the new text from then on', () => {
+    const stream = replay().read(say('Paris')).reconnect().read(say('Lyon')).reopen().read(say('Ly'));
+    stream.reconnect().read(say('Lyon')).read(END);
+    expect([stream.text, stream.restarts, stream.proof]).toEqual(['Lyon', 1, 'done']);
+  });
+
+  it('voids nothing twice where the reopened one is lost before its first piece', () => {
+    const stream = replay().read(say('Paris')).reconnect().read(say('Lyon')).reopen();
+    stream.reconnect().read(say('Lyon'));
+    expect(stream.proof).toBe('reopen');
+    stream.reopen().read(say('Lyon')).read(END);
+    expect([stream.text, stream.restarts, stream.proof]).toEqual(['Lyon', 1, 'done']);
+  });
+
+  it('is of another answer where it finishes before everything came again', () => {
+    const stream = replay().read(say('Lyon')).reconnect().read(say('Ly')).read(END);
+    expect([stream.proof, stream.events]).toEqual(['reopen', [text('Lyon'), moved]]);
+    stream.reopen().read(say('Ly')).read(END);
+    expect(stream.events.slice(2)).toEqual([again, text('Ly'), finish]);
+  });
+
+  it('voids what was delivered also where the other answer is empty', () => {
+    const stream = replay().read(say('Lyon')).reconnect().read(END);
+    expect(stream.proof).toBe('reopen');
+    expect(stream.reopen().read(END).events).toEqual([text('Lyon'), again, finish]);
+  });
+
+  it.each([
+    ['intact framing', { end: 'eof', marker: undefined }, ''],
+    ['a finish without the marker', {}, wire({ finish: 'stop' })],
+  ] as const)('is not whole by %s where it is of another answer', (_, options, proof) => {
+    const stream = replay(options).read(say('Lyon')).reconnect().read(say('Ly')).read(proof);
+    expect(stream.end()).toBe(false);
+    expect(stream.of('finish')).toEqual([]);
+    stream.reconnect().read(say('Ly')).read(proof);
+    expect(stream.end()).toBe(true);
+    expect([stream.text, stream.restarts]).toEqual(['Ly', 1]);
+  });
+
+  it('does not have the answer to the request in it', () => {
+    const stream = replay({
+      submitted: (_, each) => {
+        each.emit({ type: 'raw', frame: 'answer' });
+      },
+    });
+    stream
+      .submitted({})
+      .reconnect()
+      .read(wire({ meta2: 1 }));
+    expect(stream.of('raw')).toHaveLength(2);
+  });
+
+  it('may restart by itself: what comes after that is the answer', () => {
+    const voiding = (frame: Frame, each: DialectStream<Count>): void => {
+      if (frame.more === true) each.emit(restart('it says so'));
+      if (frame.text !== undefined) each.emit(text(frame.text));
+    };
+    const body = say('Pa') + wire({ more: true }) + say('Ly', 'on');
+    const stream = replay({ decode: voiding }).read(say('Pa')).reconnect().read(body);
+    expect(stream.events).toEqual([text('Pa'), moved, restart('it says so'), text('Ly'), text('on')]);
+    expect(stream.text).toBe('Lyon');
+  });
+
+  it('is not compared by a dialect that is lost before it delivered anything', () => {
+    const stream = replay().reconnect().read(say('Lyon')).read(END);
+    expect(stream.events).toEqual([text('Lyon'), finish]);
+  });
+});
+
+describe('a new connection of which nobody knows what it shows', () => {
+  const whole = 'The mill turns.';
+  const begin = `${whole} It `;
+  const doubtful = (options: Partial<DialectOptions<Frame, Count>> = {}): Reconnecting =>
+    resume({ reattach: 'unknown', ...options })
+      .read(say(begin))
+      .reconnect();
+
+  it('tells what surely follows, and proves nothing by its marker', () => {
+    const stream = doubtful().read(say(begin, 'is old.')).read(END);
+    expect(stream.proof).toBe('ended');
+    expect(stream.of('finish')).toEqual([]);
+    stream.stored({ whole: `${begin}is old. Really.` });
+    expect([stream.proof, stream.text, stream.restarts]).toEqual(['done', `${begin}is old. Really.`, 0]);
+  });
+
+  it.each([
+    ['a finish and the marker', wire({ finish: 'stop' }) + END],
+    ['the dialect’s own end', wire({ finish: 'stop', over: true })],
+    ['the dialect’s own end alone', wire({ over: true })],
+  ])('proves nothing by %s', (_, proof) => {
+    const stream = doubtful().read(say('is old.')).read(proof);
+    expect(stream.proof).toBe('ended');
+    expect(stream.of('finish')).toEqual([]);
+  });
+
+  it.each([
+    ['a finish', {}, wire({ finish: 'stop' })],
+    ['intact framing', { end: 'eof' }, ''],
+  ] as const)('is not whole by %s at the end of the transport', (_, options, proof) => {
+    const stream = doubtful(options).read(say('is old.')).read(proof);
+    expect(stream.proof).toBe('open');
+    expect(stream.end()).toBe(false);
+    expect(stream.of('finish')).toEqual([]);
+  });
+
+  it('warns of no missing reason: what is stored decides', () => {
+    const stream = doubtful({ markerAlone: 'doubtful' }).read(END);
+    expect([stream.proof, stream.of('warning')]).toEqual(['ended', []]);
+  });
+
+  it.each([
+    ['the same', begin, begin, 0],
+    ['the same, trimmed', begin.trim(), begin, 0],
+    ['longer', `${begin}is old.`, `${begin}is old.`, 0],
+    ['another', 'Another mill.', 'Another mill.', 1],
+    ['shorter', whole, whole, 1],
+    ['empty', '', '', 1],
+  ])('is settled by a stored text that is %s', (_, stored, text, restarts) => {
+    for (const shown of ['', say(begin), say('is old.'), say('Another')]) {
+      const stream = doubtful().read(shown).stored({ whole: stored });
+      expect([stream.proof, stream.text, stream.restarts]).toEqual(['done', text, restarts]);
+    }
+  });
+
+  it('tells thinking and text again where either is another', () => {
+    const stream = doubtful().stored({ whole: begin, thought: 'Hm' });
+    expect(stream.events.slice(1)).toEqual([
+      { type: 'thinking', text: 'Hm', index: 0, name: 'thinking' },
+      { ...finish, reason: 'stop' },
+    ]);
+    const other = resume({
+      reattach: 'unknown',
+      decode: (frame, each) => {
+        if (frame.text !== undefined) each.emit({ type: 'thinking', text: frame.text, index: 0, name: 'thinking' });
+      },
+    });
+    other.read(say('Hm')).reconnect().stored({ whole, thought: 'Well' });
+    expect(other.events.slice(1)).toEqual([
+      otherwise,
+      { type: 'thinking', text: 'Well', index: 0, name: 'thinking' },
+      text(whole),
+      { ...finish, reason: 'stop' },
+    ]);
+  });
+
+  it('streams on where it is lost again after what was stored was not over', () => {
+    const stream = doubtful().stored({}).read(say(begin, 'is ')).reconnect().stored({}).read(say(begin, 'is old.'));
+    expect([stream.proof, stream.text, stream.restarts]).toEqual(['open', `${begin}is old.`, 0]);
+  });
+
+  it('streams where nothing was delivered', () => {
+    const stream = resume({ reattach: 'unknown' })
+      .reconnect()
+      .read(say('L', 'y', 'on'));
+    expect(stream.of('text')).toHaveLength(3);
+  });
+
+  it('adds nothing that the dialect held back to what is stored', () => {
+    let held = 0;
+    const stream = doubtful({
+      flush: (each) => {
+        held += 1;
+        each.emit(text('<'));
+      },
+    });
+    stream.read(END).stored({ whole: `${begin}<` });
+    expect([stream.proof, stream.text, held]).toEqual(['done', `${begin}<`, 0]);
+  });
+
+  it('tells each new state of the stored work', () => {
+    const stream = resume({
+      reattach: 'unknown',
+      stored: (work, each) => {
+        each.emit({ type: 'status', status: String(work), terminal: false });
+      },
+    });
+    for (const work of ['waiting', 'working', 'working', 'over']) stream.reconnect().stored(work);
+    expect(stream.of('status').map(({ status }) => status)).toEqual(['waiting', 'working', 'over']);
   });
 });

@@ -1,9 +1,12 @@
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { LimitError, ProviderError } from '../../src/errors.js';
+import { MOVED } from '../../src/protocol/dialect.js';
 import { inferenceshAgentDialect } from '../../src/providers/inferenceshAgentDialect.js';
 import { MAX_HELD_CHARS } from '../../src/providers/streamedText.js';
 import type { StreamEvent } from '../../src/types.js';
 import { decodeEvents, textOf, wireEvents } from '../support/decodeEvents.js';
+import { Reconnecting } from '../support/reconnecting.js';
 import { sse } from '../fixtures/providerFixture.js';
 
 const dialect = inferenceshAgentDialect();
@@ -398,4 +401,286 @@ it('reads server-sent events as it reads lines', () => {
     return `event: ${event}\ndata: ${JSON.stringify(data)}`;
   });
   expect(decodeEvents(dialect, wireEvents('sse', sse(...events)))).toEqual(decode(...frames));
+});
+
+describe('after a reconnect', () => {
+  const say = (seq: number | undefined, response: string, id = 'm2'): object => ({
+    event: 'delta',
+    data: { delta: { response }, ...(seq === undefined ? {} : { seq }), resource_id: id },
+  });
+  const asked = (...frames: readonly object[]): Reconnecting =>
+    new Reconnecting(dialect).submitted(answer()).read(lines(frames));
+  const read = (stream: Reconnecting, ...frames: readonly object[]): Reconnecting => stream.read(lines(frames));
+  const pieces = (stream: Reconnecting): readonly string[] => stream.of('text').map(({ text }) => text);
+  const summary = (stream: Reconnecting): unknown => [stream.proof, stream.text, stream.restarts];
+  const dataOf = (frame: object): object => (frame as { data: object }).data;
+  const ready = (text: string, more: object = {}): object => dataOf(message('ready', text, more));
+  const user = (id: string, order: number): object => ({ id, order, role: 'user', status: 'ready', content: [] });
+  const storedChat = (status: string, messages: readonly object[], more: object = {}): object => ({
+    data: { id: 'ch1', status, chat_messages: [user('m1', 1), ...messages], ...more },
+    messages: [],
+  });
+  const idle = chat('idle', { active_run: null });
+
+  describe('in the middle of a message', () => {
+    const begun = (): Reconnecting => asked(busy, message('pending', ''), say(1, 'Hel')).reconnect();
+
+    it('goes on where increments follow, and is whole once the message is told as stored', () => {
+      const stream = read(begun(), busy, say(1, 'Hel'), say(2, 'lo'), message('ready', 'Hello'), run('completed'));
+      expect([pieces(stream), summary(stream)]).toEqual([
+        ['Hel', 'lo'],
+        ['done', 'Hello', 0],
+      ]);
+    });
+
+    it('tells what the stored message has more, and goes on from there', () => {
+      const stream = read(
+        begun(),
+        busy,
+        message('pending', 'Hello'),
+        say(3, ' you'),
+        message('ready', 'Hello you'),
+        idle,
+      );
+      expect([pieces(stream), summary(stream)]).toEqual([
+        ['Hel', 'lo', ' you'],
+        ['done', 'Hello you', 0],
+      ]);
+    });
+
+    it.each([
+      ['follow something missed', [say(3, ' you')]],
+      ['have no number', [say(undefined, ' you')]],
+      ['follow a stored message that is behind', [message('pending', 'He'), say(3, ' you')]],
+    ])('holds back increments that %s, until the message is told as stored', (_, frames) => {
+      const stream = read(begun(), busy, ...frames);
+      expect([stream.text, stream.events.at(-1)]).toEqual(['Hel', MOVED]);
+      expect(summary(read(stream, message('ready', 'Hello you'), idle))).toEqual(['done', 'Hello you', 0]);
+      expect(pieces(stream)).toEqual(['Hel', 'lo you']);
+    });
+
+    it('takes the rest from the stored chat where the turn has ended meanwhile', () => {
+      for (const end of [idle, run('completed'), chat('completed')]) {
+        const stream = read(begun(), end);
+        expect([stream.proof, stream.of('finish')]).toEqual(['ended', []]);
+        stream.stored(storedChat('idle', [ready('Hello you')]));
+        expect([pieces(stream), summary(stream)]).toEqual([
+          ['Hel', 'lo you'],
+          ['done', 'Hello you', 0],
+        ]);
+      }
+    });
+
+    it('begins anew where the stored message is another', () => {
+      const stream = read(begun(), idle).stored(storedChat('idle', [ready('Goodbye')]));
+      expect(summary(stream)).toEqual(['done', 'Goodbye', 1]);
+    });
+
+    it('fails with the message that failed meanwhile, and with the run', () => {
+      const error = { error: 'out of credit' };
+      const failed = dataOf(message('failed', 'Hel', error));
+      expect(() => read(begun(), idle).stored(storedChat('idle', [failed]))).toThrow(
+        expect.objectContaining({ providerMessage: 'out of credit', retryable: false }),
+      );
+      expect(() => read(begun(), run('failed', error))).toThrow(
+        expect.objectContaining({ providerMessage: 'out of credit' }),
+      );
+      expect(() => read(begun(), run('canceled'))).toThrow(expect.objectContaining({ providerCode: 'cancelled' }));
+    });
+  });
+
+  describe('between two messages', () => {
+    const looked = (): Reconnecting =>
+      asked(busy, run('working'), say(1, 'Let me look.'), message('ready', 'Let me look.')).reconnect();
+    const later = { id: 'm4', order: 4 };
+    const whole = 'Let me look.\n\nIt is Lyon.';
+
+    it('goes on with the next one', () => {
+      const stream = read(looked(), busy, message('pending', '', later), say(1, 'It is', 'm4'), say(2, ' Lyon.', 'm4'));
+      expect(stream.text).toBe(whole);
+      // The first message may not have been the last before the loss: the stored chat tells.
+      read(stream, message('ready', 'It is Lyon.', later), idle);
+      expect(stream.proof).toBe('ended');
+      stream.stored(storedChat('idle', [ready('Let me look.'), ready('It is Lyon.', later)]));
+      expect(summary(stream)).toEqual(['done', whole, 0]);
+    });
+
+    it('finds messages that nobody saw in the stored chat, in their order', () => {
+      const between = { id: 'm3', order: 3 };
+      const all = [ready('Let me look.'), ready('It is', between), ready('Lyon.', later)];
+      for (const messages of [all, all.toReversed()]) {
+        const stream = read(looked(), idle).stored(storedChat('idle', messages));
+        expect(summary(stream)).toEqual(['done', 'Let me look.\n\nIt is\n\nLyon.', 0]);
+      }
+    });
+
+    it('takes an increment that begins a message, and holds back one in its middle', () => {
+      expect(read(looked(), say(1, 'It is', 'm4')).text).toBe('Let me look.\n\nIt is');
+      expect(read(looked(), say(7, 'is', 'm4')).text).toBe('Let me look.');
+    });
+  });
+
+  describe('the stored chat', () => {
+    const ended = (): Reconnecting => read(asked(busy).reconnect(), idle);
+
+    it.each([
+      ['no message of the turn', storedChat('idle', [])],
+      ['no messages at all', { data: { id: 'ch1', status: 'idle' } }],
+      ['only messages of earlier turns', storedChat('idle', [ready('Old', { id: 'm0', order: 0 })])],
+    ])('that holds %s fails, and is not asked for again', (_, work) => {
+      const stream = asked(busy).reconnect();
+      // The answer to the request had named a message, of which nothing came.
+      read(stream, idle);
+      expect(stream.proof).toBe('ended');
+      expect(() => stream.stored(work)).toThrow(expect.objectContaining({ retryable: false }));
+      expect([stream.text, stream.of('finish')]).toEqual(['', []]);
+    });
+
+    it('is read until the turn is over, and tells what is new each time', () => {
+      const stream = ended();
+      for (const text of ['', 'Hel', 'Hel', 'Hello']) {
+        stream.stored(
+          storedChat('busy', [dataOf(message('pending', text))], { active_run: { id: 'r1', state: 'working' } }),
+        );
+        expect(stream.proof).toBe('open');
+      }
+      // At rest, and the message is not over yet.
+      expect(stream.stored(storedChat('idle', [dataOf(message('pending', 'Hello'))])).proof).toBe('open');
+      stream.stored(storedChat('idle', [ready('Hello you')]));
+      expect([pieces(stream), summary(stream)]).toEqual([
+        ['Hel', 'lo', ' you'],
+        ['done', 'Hello you', 0],
+      ]);
+      // What it holds besides was not sent by the stream, and is not told however often it is read.
+      expect(stream.of('raw').filter(({ event }) => event === 'chat_messages')).toEqual([]);
+    });
+
+    it('may be bare, and its messages named otherwise', () => {
+      const stream = ended().stored({ id: 'ch1', status: 'idle', messages: [ready('Hello')] });
+      expect(summary(stream)).toEqual(['done', 'Hello', 0]);
+    });
+
+    it('tells calls, parts and thinking once', () => {
+      const invocation = {
+        id: 'ti1',
+        type: 'client',
+        status: 'awaiting_input',
+        function: { name: 'look', arguments: {} },
+      };
+      const content = [
+        { type: 'reasoning', text: 'Hm' },
+        { type: 'image', url: 'u' },
+        { type: 'text', text: 'Look' },
+      ];
+      const waiting = ready('', { status: 'pending', content, tool_invocations: [invocation] });
+      const stream = ended();
+      for (let i = 0; i < 3; i += 1) stream.stored(storedChat('awaiting_input', [waiting]));
+      expect(stream.proof).toBe('open');
+      expect(
+        ['tool-call', 'media', 'thinking', 'text'].map((type) => of(type as 'text', stream.events).length),
+      ).toEqual([1, 1, 1, 1]);
+    });
+
+    it('is raw where it is none', () => {
+      expect(ended().stored(['?']).events.at(-1)).toEqual({ type: 'raw', frame: ['?'] });
+    });
+  });
+
+  it('does not believe the end of the older stream, whose text may have been lost', () => {
+    const content = (text: string): string => `event: content\ndata: ${JSON.stringify({ text })}`;
+    const end = 'event: done\ndata: {}';
+    const legacy = (): Reconnecting => new Reconnecting(dialect, 'sse').read(sse(content('Hel'))).reconnect();
+    expect(() => legacy().read(sse(content(' you'), end))).toThrow(expect.objectContaining({ retryable: false }));
+    const asking = asked(busy, say(1, 'Hel'))
+      .reconnect()
+      .read(lines([{ event: 'done', data: {} }]));
+    expect(asking.proof).toBe('ended');
+    expect(summary(asking.stored(storedChat('idle', [ready('Hello')])))).toEqual(['done', 'Hello', 0]);
+  });
+
+  it('does not take the rest before the turn for its end', () => {
+    const stream = new Reconnecting(dialect)
+      .read(lines([idle]))
+      .submitted(answer())
+      .reconnect();
+    read(stream, { type: 'heartbeat' }, message('pending', ''), say(1, 'Hel'));
+    expect([stream.proof, stream.text]).toEqual(['open', 'Hel']);
+    expect(summary(read(stream, busy, message('ready', 'Hello'), run('completed')))).toEqual(['done', 'Hello', 0]);
+  });
+
+  it('asks what is stored where the chat is found at rest, and goes on where it is busy again', () => {
+    const stream = read(asked().reconnect(), idle);
+    expect(stream.proof).toBe('ended');
+    // It was the rest before the turn: the message is not over.
+    expect(stream.stored(storedChat('idle', [dataOf(message('pending', ''))])).proof).toBe('open');
+    const working = { active_run: { id: 'r1', state: 'working' } };
+    expect(stream.stored(storedChat('busy', [dataOf(message('pending', 'Hel'))], working)).proof).toBe('open');
+    expect(summary(stream.stored(storedChat('idle', [ready('Hello')])))).toEqual(['done', 'Hello', 0]);
+  });
+
+  describe('on a chat that was merely joined', () => {
+    const joined = (...frames: readonly object[]): Reconnecting => new Reconnecting(dialect).read(lines(frames));
+    const old = ready('Old', { id: 'm0', order: 0 });
+
+    it('tells the turn that ended meanwhile, and no earlier one', () => {
+      const seen = read(joined(busy, say(1, 'Hel')).reconnect(), idle);
+      expect(seen.proof).toBe('ended');
+      expect(summary(seen.stored(storedChat('idle', [old, ready('Hello')])))).toEqual(['done', 'Hello', 0]);
+    });
+
+    it.each([
+      ['with their places', (each: object) => each],
+      ['without', (each: object) => ({ ...each, order: undefined })],
+    ])('tells it where nothing of it was seen, %s', (_, place) => {
+      const stream = read(joined(idle, busy).reconnect(), idle);
+      expect(stream.proof).toBe('ended');
+      const all = [user('u0', -1), old, user('m1', 1), ready('Hello')].map(place);
+      stream.stored({ data: { id: 'ch1', status: 'idle', chat_messages: all } });
+      expect(summary(stream)).toEqual(['done', 'Hello', 0]);
+    });
+
+    it('waits for a turn that has not begun', () => {
+      const stream = read(joined(idle).reconnect(), idle, { type: 'heartbeat' });
+      expect(stream.proof).toBe('open');
+      expect(summary(read(stream, busy, say(1, 'Hello'), message('ready', 'Hello'), idle))).toEqual([
+        'done',
+        'Hello',
+        0,
+      ]);
+    });
+  });
+
+  it('tells each character once, however increments and stored messages interleave', () => {
+    const text = 'Lyon lies at two rivers.';
+    const connection = fc.record({
+      from: fc.nat(text.length),
+      to: fc.nat(text.length),
+      shown: fc.option(fc.nat(text.length)),
+      isNumbered: fc.boolean(),
+      isReplayed: fc.boolean(),
+    });
+    fc.assert(
+      fc.property(fc.array(connection, { minLength: 1, maxLength: 6 }), (connections) => {
+        const stream = asked(busy, message('pending', ''));
+        let at = 0;
+        connections.forEach(({ from, to, shown, isNumbered, isReplayed }, i) => {
+          if (i > 0) read(stream.reconnect(), busy);
+          at = i === 0 ? 0 : Math.max(at, from);
+          // Either nothing is shown, or how far it has come, or a state that is behind what a reader has.
+          const length = shown === null ? 0 : shown < stream.text.length ? shown : at;
+          if (length > 0) read(stream, message('pending', text.slice(0, length)));
+          // A server may send again what was sent, where numbers tell it.
+          const end = Math.max(at, to);
+          for (let k = isReplayed && isNumbered && length === 0 ? 0 : at; k < end; k += 1) {
+            read(stream, say(isNumbered ? k + 1 : undefined, text.charAt(k)));
+          }
+          at = end;
+          expect(text.startsWith(stream.text)).toBe(true);
+        });
+        read(stream.reconnect(), idle).stored(storedChat('idle', [ready(text)]));
+        expect(summary(stream)).toEqual(['done', text, 0]);
+        expect(pieces(stream).join('')).toBe(text);
+      }),
+    );
+  });
 });

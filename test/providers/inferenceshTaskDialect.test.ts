@@ -1,8 +1,11 @@
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { ProviderError } from '../../src/errors.js';
+import { ProtocolError, ProviderError } from '../../src/errors.js';
+import { MOVED } from '../../src/protocol/dialect.js';
 import { inferenceshTaskDialect } from '../../src/providers/inferenceshTaskDialect.js';
 import type { LogEvent, StreamEvent } from '../../src/types.js';
 import { decodeEvents, textOf, wireEvents } from '../support/decodeEvents.js';
+import { Reconnecting } from '../support/reconnecting.js';
 import { sse } from '../fixtures/providerFixture.js';
 
 const dialect = inferenceshTaskDialect();
@@ -420,5 +423,303 @@ describe('the answer to the request', () => {
       status,
       { type: 'heartbeat', comment: '' },
     ]);
+  });
+});
+
+describe('after a reconnect', () => {
+  const lines = (...frames: readonly object[]): string => frames.map((frame) => `${JSON.stringify(frame)}\n`).join('');
+  const task = (status: number, more: object = {}): object => ({ id: 't1', status, app_id: 'a', logs: [], ...more });
+  const numbered = (seq: number | undefined, more: object): object => ({
+    event: 'delta',
+    data: { delta: { response: '', ...more }, ...(seq === undefined ? {} : { seq }) },
+  });
+  /** Increments of text, numbered from `first`; none has a number where it is undefined. */
+  const say = (first: number | undefined, ...pieces: readonly string[]): readonly object[] =>
+    pieces.map((response, i) => numbered(first === undefined ? undefined : first + i, { response }));
+  const begun = (...frames: readonly object[]): Reconnecting =>
+    new Reconnecting(dialect).read(lines(task(7, { output: null }), ...frames));
+  const read = (stream: Reconnecting, ...frames: readonly object[]): Reconnecting => stream.read(lines(...frames));
+  const shows = (output: unknown): object => task(7, { output });
+  const pieces = (stream: Reconnecting): readonly string[] => stream.of('text').map(({ text }) => text);
+  const thinking = (stream: Reconnecting): string =>
+    stream
+      .of('thinking')
+      .map(({ text }) => text)
+      .join('');
+  const summary = (stream: Reconnecting): unknown => [stream.proof, stream.text, stream.restarts];
+  const [first, second, third] = ['Lyon', ' lies', ' at two rivers.'];
+  const whole = first + second + third;
+
+  describe('the state', () => {
+    it('shows the text so far: what it has more is told, and increments go on', () => {
+      const stream = read(begun(...say(1, first)).reconnect(), shows({ response: first + second }), ...say(3, third));
+      expect([stream.proof, pieces(stream)]).toEqual(['open', [first, second, third]]);
+      expect(summary(read(stream, done({ response: whole })))).toEqual(['done', whole, 0]);
+    });
+
+    it('shows just what was told', () => {
+      const stream = read(begun(...say(1, first)).reconnect(), shows({ response: first }), ...say(2, second, third));
+      expect(pieces(stream)).toEqual([first, second, third]);
+    });
+
+    it('shows it for increments without numbers', () => {
+      const stream = begun(...say(undefined, first)).reconnect();
+      read(stream, shows({ response: first + second }), ...say(undefined, third));
+      expect(pieces(stream)).toEqual([first, second, third]);
+    });
+
+    it.each([
+      ['is behind', { response: 'Ly' }],
+      ['shows none', null],
+      ['shows an empty one', { response: '' }],
+      ['shows no text', { images: [] }],
+    ])('%s: only increments that surely follow go on', (_, output) => {
+      const follows = read(begun(...say(1, first)).reconnect(), shows(output), ...say(2, second, third));
+      expect(pieces(follows)).toEqual([first, second, third]);
+
+      for (const seq of [3, undefined]) {
+        const stream = read(begun(...say(1, first)).reconnect(), shows(output), ...say(seq, third));
+        expect([pieces(stream), stream.events.at(-1)]).toEqual([[first], MOVED]);
+        expect(summary(read(stream, done({ response: whole })))).toEqual(['done', whole, 0]);
+        expect(pieces(stream)).toEqual([first, second + third]);
+      }
+    });
+
+    it('shows another text, which begins anew', () => {
+      const stream = read(
+        begun(...say(1, first)).reconnect(),
+        shows({ response: 'Paris lies' }),
+        ...say(3, ' at one.'),
+      );
+      expect(stream.of('restart')).toEqual([
+        { type: 'restart', attempt: 1, because: 'the task shows a different text', discard: { chars: first.length } },
+      ]);
+      expect(summary(read(stream, done({ response: 'Paris lies at one.' })))).toEqual([
+        'done',
+        'Paris lies at one.',
+        1,
+      ]);
+    });
+
+    it('is over at once', () => {
+      const stream = read(begun(...say(1, first)).reconnect(), task(10, { output: { response: whole } }));
+      expect(summary(stream)).toEqual(['done', whole, 0]);
+      expect(pieces(stream)).toEqual([first, second + third]);
+    });
+
+    it.each([
+      [11, 'failed'],
+      [12, 'cancelled'],
+    ])('is over at once and has failed: %i', (status, word) => {
+      const stream = begun(...say(1, first)).reconnect();
+      expect(() => read(stream, task(status))).toThrow(
+        expect.objectContaining({ retryable: false, message: expect.stringContaining(word) as string }),
+      );
+    });
+
+    it('tells neither state, progress nor logs again', () => {
+      const log = (id: string): object => ({ id, log_type: 4, content: `line ${id}` });
+      const progress = { current: 1, total: 2 };
+      const frame = (ids: readonly string[]): object => task(7, { progress, output: null, logs: ids.map(log) });
+      const stream = read(new Reconnecting(dialect), frame(['a', 'b'])).reconnect();
+      const before = stream.events.length;
+      read(stream, frame(['a', 'b']));
+      expect(stream.events.slice(before)).toEqual([MOVED]);
+      read(stream.reconnect(), frame(['a', 'b', 'c']));
+      expect(stream.of('log').map(({ message }) => message)).toEqual(['line a', 'line b', 'line c']);
+      expect([stream.of('status'), stream.of('progress')].map(({ length }) => length)).toEqual([1, 1]);
+    });
+
+    it('tells lines of a list of strings once', () => {
+      const stream = read(new Reconnecting(dialect), task(7, { logs: ['a', 'b'] })).reconnect();
+      read(stream, task(7, { logs: ['a', 'b', 'c'] }));
+      expect(stream.of('log').map(({ message }) => message)).toEqual(['a', 'b', 'c']);
+    });
+  });
+
+  describe('where nothing had come before', () => {
+    it('increments go on from the first one', () => {
+      const stream = read(begun().reconnect(), shows(null), ...say(1, first, second));
+      expect(pieces(stream)).toEqual([first, second]);
+    });
+
+    it('those that follow something missed wait for the result', () => {
+      const stream = read(begun().reconnect(), shows(null), ...say(2, second, third));
+      expect(pieces(stream)).toEqual([]);
+      expect(pieces(read(stream, done({ response: whole })))).toEqual([whole]);
+    });
+
+    it('not even a frame, the text so far is told and increments go on', () => {
+      const stream = new Reconnecting(dialect).reconnect();
+      read(stream, shows({ reasoning: 'Hm', response: first }), ...say(5, second));
+      expect([thinking(stream), pieces(stream)]).toEqual(['Hm', [first, second]]);
+    });
+  });
+
+  describe('thinking', () => {
+    const think = (seq: number, reasoning: string): object => numbered(seq, { reasoning });
+
+    it('goes on where the state shows it, and text after it', () => {
+      const stream = begun(think(1, 'Let ')).reconnect();
+      read(stream, shows({ reasoning: 'Let me', response: '' }), think(3, ' see'), ...say(4, first));
+      expect([thinking(stream), pieces(stream)]).toEqual(['Let me see', [first]]);
+    });
+
+    it('is not gone on with where the state is behind', () => {
+      const stream = begun(think(1, 'Let me')).reconnect();
+      read(stream, shows({ reasoning: 'Let' }), think(3, ' now'), ...say(4, first));
+      expect([thinking(stream), pieces(stream)]).toEqual(['Let me', []]);
+      read(stream, done({ reasoning: 'Let me see now', response: first }));
+      expect([thinking(stream), pieces(stream)]).toEqual(['Let me see now', [first]]);
+    });
+
+    it('that was missed is brought by the result', () => {
+      const stream = begun(think(1, 'Let')).reconnect();
+      read(stream, task(10, { output: { reasoning: 'Let me', response: first } }));
+      expect([thinking(stream), pieces(stream)]).toEqual(['Let me', [first]]);
+    });
+  });
+
+  describe('tool calls', () => {
+    const call = (seq: number, text: string): object =>
+      numbered(seq, { tool_calls: [{ index: 0, id: 'c1', function: { name: 'look', arguments: text } }] });
+    const calls = [{ index: 0, id: 'c1', function: { name: 'look', arguments: '{"q":"x"}' } }];
+    const told = (stream: Reconnecting): unknown => [
+      stream.of('tool-call-delta').map(({ argumentsDelta }) => argumentsDelta),
+      stream.of('tool-call').map(({ argumentsText }) => argumentsText),
+    ];
+
+    it('whose increments were lost are told whole at the end, and no increment again', () => {
+      const before = begun(call(1, '{"q"')).reconnect();
+      read(before, task(10, { output: { response: '', tool_calls: calls } }));
+      expect(told(before)).toEqual([['{"q"'], ['{"q":"x"}']]);
+
+      const between = begun(call(1, '{"q"')).reconnect();
+      read(between, shows(null), call(3, '}'), done({ tool_calls: calls }));
+      expect([between.proof, told(between)]).toEqual(['done', [['{"q"'], ['{"q":"x"}']]]);
+    });
+
+    it('of which none was told are told as in any result', () => {
+      const stream = read(begun().reconnect(), task(10, { output: { tool_calls: calls } }));
+      expect(told(stream)).toEqual([['{"q":"x"}'], ['{"q":"x"}']]);
+    });
+
+    it('go on where they follow', () => {
+      const stream = begun(call(1, '{"q"')).reconnect();
+      read(stream, shows(null), call(1, '{"q"'), call(2, ':"x"}'), done({ tool_calls: calls }));
+      expect(told(stream)).toEqual([['{"q"', ':"x"}'], ['{"q":"x"}']]);
+    });
+
+    it('that cannot be told whole fail, and are not run', () => {
+      const stream = begun(call(1, '{"q"')).reconnect();
+      expect(() => read(stream, task(10, { output: { response: '' } }))).toThrow(ProtocolError);
+    });
+  });
+
+  it('takes the newest usage from the result', () => {
+    const usage = (count: number): object => ({ completion_tokens: count });
+    const stream = begun(numbered(1, { usage: usage(1) })).reconnect();
+    read(stream, task(10, { output: { response: first, usage: usage(4) } }));
+    expect(stream.of('usage').at(-1)).toMatchObject({ outputTokens: 4 });
+  });
+
+  describe('a result without the text', () => {
+    it.each([
+      ['none', null],
+      ['an empty one', { response: '' }],
+      ['another kind of', { images: ['u'] }],
+    ])('is no proof that all of it was told: %s output', (_, output) => {
+      for (const missed of [[], say(3, third)]) {
+        const stream = read(begun(...say(1, first)).reconnect(), shows(null), ...missed);
+        expect(() => read(stream, done(output))).toThrow(
+          expect.objectContaining({ message: expect.stringContaining('text was lost') as string, retryable: false }),
+        );
+        expect([stream.text, stream.of('finish')]).toEqual([first, []]);
+      }
+      const dropped = read(begun().reconnect(), shows(null), ...say(3, third));
+      expect(() => read(dropped, done(output))).toThrow(ProviderError);
+    });
+
+    it('is none by the event done either', () => {
+      const stream = begun(...say(1, first)).reconnect();
+      expect(() => read(stream, { event: 'done', data: {} })).toThrow(ProviderError);
+    });
+
+    it('is right where no text was told, or none was missed', () => {
+      expect(read(begun().reconnect(), task(10, { output: { images: ['u'] } })).proof).toBe('done');
+      const follows = read(begun(...say(1, first)).reconnect(), shows(null), ...say(2, second), done());
+      expect(summary(follows)).toEqual(['done', first + second, 0]);
+      const shown = read(begun(...say(1, first)).reconnect(), shows({ response: first }), done(null));
+      expect(summary(shown)).toEqual(['done', first, 0]);
+    });
+  });
+
+  describe('the task as it is stored', () => {
+    it('tells its state, its text so far and its result, whichever way it is wrapped', () => {
+      const stream = begun(...say(1, first)).reconnect();
+      stream.stored({ data: task(7, { output: { response: first + second } }), messages: [] });
+      expect([stream.proof, pieces(stream)]).toEqual(['open', [first, second]]);
+      stream.stored(task(9, { output: { response: first + second } }));
+      expect([stream.proof, stream.of('status').map(({ status }) => status)]).toEqual([
+        'open',
+        ['running', 'uploading'],
+      ]);
+      stream.stored({ data: task(10, { output: { response: whole } }) });
+      expect(summary(stream)).toEqual(['done', whole, 0]);
+      expect(pieces(stream)).toEqual([first, second, third]);
+    });
+
+    it('that does not change is a sign of life, and its logs are told once', () => {
+      const work = task(7, { logs: [{ id: 'a', content: 'loading' }], output: null });
+      const stream = begun().reconnect().stored(work).stored(work);
+      expect(stream.of('log')).toHaveLength(1);
+      expect(stream.events.at(-1)).toEqual(MOVED);
+    });
+
+    it('fails as the stream does', () => {
+      const stream = begun(...say(1, first)).reconnect();
+      expect(() => stream.stored({ data: task(11, { error: 'out of memory' }) })).toThrow(
+        expect.objectContaining({ providerMessage: 'out of memory', retryable: false }),
+      );
+    });
+
+    it('is raw where it is no task', () => {
+      expect(begun().reconnect().stored([1]).events.at(-1)).toEqual({ type: 'raw', frame: [1] });
+    });
+  });
+
+  it('tells each character once, and never begins anew, however states and increments interleave', () => {
+    const text = 'Lyon lies at two rivers: the Rhône and the Saône.';
+    const connection = fc.record({
+      /** Where it begins and ends in the answer, and how far the state that it shows has come. */
+      from: fc.nat(text.length),
+      to: fc.nat(text.length),
+      shown: fc.option(fc.nat(text.length)),
+      isReplayed: fc.boolean(),
+    });
+    fc.assert(
+      fc.property(fc.array(connection, { minLength: 1, maxLength: 6 }), fc.boolean(), (connections, isNumbered) => {
+        const stream = new Reconnecting(dialect);
+        let at = 0; // how far the model has come
+        connections.forEach(({ from, to, shown, isReplayed }, i) => {
+          if (i > 0) stream.reconnect();
+          at = i === 0 ? 0 : Math.max(at, from);
+          // It shows none, or how far it has come, or a state that is behind what a reader has.
+          const length = shown === null ? 0 : shown < stream.text.length ? shown : at;
+          read(stream, shows(length === 0 ? null : { response: text.slice(0, length) }));
+          // A server may send again what was sent, where numbers tell it.
+          const start = isReplayed && isNumbered && length === 0 ? 0 : at;
+          const end = Math.max(at, to);
+          for (let k = start; k < end; k += 1) {
+            read(stream, ...say(isNumbered ? k + 1 : undefined, text.charAt(k)));
+          }
+          at = end;
+          expect(text.startsWith(stream.text)).toBe(true);
+        });
+        read(stream, done({ response: text }));
+        expect(summary(stream)).toEqual(['done', text, 0]);
+        expect(pieces(stream).join('')).toBe(text);
+      }),
+    );
   });
 });

@@ -1,7 +1,9 @@
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { ProviderError } from '../../src/errors.js';
+import { ProviderError, ValidationError } from '../../src/errors.js';
 import { infernetJobsDialect } from '../../src/providers/infernetJobsDialect.js';
 import { decodeEvents, textOf, wireEvents } from '../support/decodeEvents.js';
+import { Reconnecting } from '../support/reconnecting.js';
 import { sse } from '../fixtures/providerFixture.js';
 
 const dialect = infernetJobsDialect();
@@ -151,5 +153,206 @@ describe('inline thinking', () => {
       expect(textOf(events), String(size)).toBe(textOf(decodeEvents(dialect, wire).events));
       expect(outcome).toBe('interrupted');
     }
+  });
+});
+
+describe('a job whose stream is opened again', () => {
+  const begin = 'Lyon lies where two rivers meet';
+  const rest = ', the Rhône and the Saône.';
+  const whole = begin + rest;
+  const say = (...pieces: readonly string[]): string =>
+    sse(...pieces.map((text) => `data: ${JSON.stringify({ text })}`));
+  const END = sse('data: [DONE]');
+  const job = (status: string, more: object = {}): object => ({ id: 'job_1', status, model: 'm', ...more });
+  const completed = (content: unknown, more: object = {}): object =>
+    job('completed', { node_id: 'n1', result: { content, ...more }, latency_ms: 1840 });
+  const usage = { prompt_tokens: 11, completion_tokens: 3, total_tokens: 14 };
+  const lost = (...pieces: readonly string[]): Reconnecting =>
+    new Reconnecting(dialect)
+      .submitted(job('pending'))
+      .read(say(...pieces))
+      .reconnect();
+  const pieces = (stream: Reconnecting): readonly string[] => stream.of('text').map(({ text }) => text);
+
+  describe('shows', () => {
+    it.each([
+      ['all of it again', ['Lyon', ' lies where two rivers meet, ', 'the Rhône and the Saône.'], whole],
+      ['it again and breaks before anything new', ['Lyon', ' lies'], begin],
+      ['the text from where it broke', [', the Rhône', ' and the Saône.'], begin],
+      ['another text', ['Lyons', ' lies', ' in France.'], begin],
+      ['another text that begins alike', [`${begin.slice(0, 20)}!`, ' Or not.'], begin],
+      ['nothing', [], begin],
+    ])('%s: only what surely follows passes', (_, shown, text) => {
+      const stream = lost(begin).read(say(...shown));
+      expect([stream.proof, stream.text, stream.restarts]).toEqual(['open', text, 0]);
+      expect(stream.end()).toBe(false);
+      // Its end proves nothing: the stored job decides, and nothing is lost or told twice.
+      stream
+        .reconnect()
+        .stored(job('processing'))
+        .read(say(...shown))
+        .read(END);
+      expect([stream.proof, stream.of('finish')]).toEqual(['ended', []]);
+      stream.stored(completed(whole));
+      expect([stream.proof, stream.text, stream.restarts]).toEqual(['done', whole, 0]);
+      expect(pieces(stream).join('')).toBe(whole);
+    });
+
+    it('a failure, which may be retried as in any stream', () => {
+      const run = (): unknown => lost(begin).read(sse('data: {"error":"node_disconnected","message":"Gone"}'));
+      expect(run).toThrow(expect.objectContaining({ providerCode: 'node_disconnected', retryable: true }));
+    });
+
+    it('that the work moves, while it tells what was told', () => {
+      const stream = lost(begin).read(say('Lyon', ''));
+      expect(stream.events.slice(-2)).toEqual(Array(2).fill({ type: 'heartbeat', comment: '' }));
+    });
+
+    it('text piece by piece, where nothing had come before the loss', () => {
+      const stream = lost().read(say('L', 'y', 'on'));
+      expect(pieces(stream)).toEqual(['L', 'y', 'on']);
+      stream.read(END).stored(completed('Lyon'));
+      expect([stream.proof, stream.text, stream.restarts]).toEqual(['done', 'Lyon', 0]);
+    });
+
+    it('too little to be sure of', () => {
+      const stream = lost('Lyon').read(say('Lyon', ' lies')).read(END);
+      expect([stream.proof, stream.text]).toEqual(['ended', 'Lyon']);
+      expect(stream.stored(completed('Lyon lies')).text).toBe('Lyon lies');
+    });
+  });
+
+  describe('and is stored', () => {
+    it.each([
+      ['the same text', whole, whole, whole, 0],
+      ['the text without the white space around its end', `${begin} \n`, begin, `${begin} \n`, 0],
+      ['a longer text', begin, whole, whole, 0],
+      ['the text where none had come', '', whole, whole, 0],
+      ['another text', begin, 'Paris lies at one.', 'Paris lies at one.', 1],
+      ['a shorter text', whole, begin, begin, 1],
+      ['no text', begin, '', '', 1],
+    ])('with %s', (_, delivered, content, text, restarts) => {
+      const stream = lost(...(delivered === '' ? [] : [delivered])).stored(completed(content, { usage }));
+      expect([stream.proof, stream.text, stream.restarts]).toEqual(['done', text, restarts]);
+      expect(stream.events.at(-1)).toEqual({ type: 'finish', reason: 'unknown' });
+      expect(stream.of('usage')).toMatchObject([{ inputTokens: 11, outputTokens: 3, provenance: 'reported' }]);
+      expect(stream.of('status').at(-1)).toEqual({
+        type: 'status',
+        status: 'completed',
+        id: 'job_1',
+        terminal: true,
+      });
+    });
+
+    it.each([
+      ['no result', job('completed')],
+      ['a result that is null', job('completed', { result: null })],
+      ['a content that is null', completed(null, { usage })],
+    ])('as completed with %s: that is no proof of what was delivered', (_, work) => {
+      for (const delivered of [[], [begin]]) {
+        const stream = lost(...delivered);
+        expect(() => stream.stored(work)).toThrow(expect.objectContaining({ retryable: false, frame: work }));
+        expect([stream.text, stream.of('finish')]).toEqual([delivered.join(''), []]);
+      }
+    });
+
+    it('as failed, and is not asked for again by its own code', () => {
+      const work = job('failed', { error: 'timeout', error_message: 'Five minutes' });
+      expect(() => lost(begin).stored(work)).toThrow(
+        expect.objectContaining({ providerCode: 'timeout', providerMessage: 'Five minutes', retryable: false }),
+      );
+    });
+
+    it('as not over: nothing is proven, and each state is told once', () => {
+      const stream = lost(begin);
+      for (const status of ['processing', 'processing']) expect(stream.stored(job(status)).proof).toBe('open');
+      stream.reconnect();
+      for (const status of ['processing', 'uploading']) expect(stream.stored(job(status)).proof).toBe('open');
+      stream.reconnect().stored(completed(whole));
+      expect(stream.of('status').map(({ status }) => status)).toEqual([
+        'pending',
+        'processing',
+        'uploading',
+        'completed',
+      ]);
+      expect(stream.text).toBe(whole);
+    });
+
+    it('as what is no job', () => {
+      expect(() => lost(begin).stored({ error: 'not a job' })).toThrow(ValidationError);
+    });
+
+    it('without usage: none is told', () => {
+      expect(lost(begin).stored(completed(whole)).of('usage')).toEqual([]);
+    });
+  });
+
+  it('has each character once, or is told, wherever it is cut and whatever it shows', () => {
+    const shown = fc.record({
+      text: fc.constantFrom(whole, rest, 'Another text, of another node.', '', `${begin}, or so they say.`),
+      from: fc.nat(40),
+      to: fc.nat(60),
+      size: fc.integer({ min: 1, max: 12 }),
+      isOver: fc.boolean(),
+    });
+    fc.assert(
+      fc.property(fc.array(shown, { maxLength: 5 }), fc.constantFrom(whole, 'Stored otherwise.'), (all, content) => {
+        const stream = new Reconnecting(dialect);
+        for (const { text, from, to, size, isOver } of all) {
+          const part = text.slice(from % 2 === 0 ? 0 : from, to);
+          stream.read(say(...(part.match(new RegExp(`.{1,${String(size)}}`, 'gs')) ?? [])));
+          if (isOver && stream.proof === 'open') stream.reconnect().read(END);
+          stream.reconnect().stored(job('processing'));
+        }
+        stream.stored(completed(content));
+        expect([stream.proof, stream.text]).toEqual(['done', content]);
+        // What was told before a restart is void, and the rest adds up by itself.
+        const last = stream.events.map(({ type }) => type).lastIndexOf('restart');
+        expect(textOf(stream.events.slice(last + 1))).toBe(content);
+      }),
+    );
+  });
+
+  describe('with inline thinking', () => {
+    const reader = infernetJobsDialect({ inlineThinking: true });
+    const thinking = (stream: Reconnecting): string =>
+      stream
+        .of('thinking')
+        .map(({ text }) => text)
+        .join('');
+
+    it('is matched and settled in both parts', () => {
+      const stream = new Reconnecting(reader)
+        .read(say('<think>Two rivers, I ', 'think'))
+        .reconnect()
+        .read(say('<think>Two rivers, I think', ' so</th', 'ink>Ly'))
+        .reconnect();
+      expect([thinking(stream), stream.text]).toEqual(['Two rivers, I think so', 'Ly']);
+      stream.stored(completed('<think>Two rivers, I think so</think>Lyon'));
+      expect([thinking(stream), stream.text, stream.restarts]).toEqual(['Two rivers, I think so', 'Lyon', 0]);
+    });
+
+    it('is not told as text where a stream goes on inside of it', () => {
+      const stream = new Reconnecting(reader).read(say('<think>Two rivers, I think')).reconnect().read(say(' so'));
+      expect(stream.text).toBe('');
+    });
+
+    it('begins anew where the stored thinking is another', () => {
+      const stream = new Reconnecting(reader).read(say('<think>Hm</think>Lyon')).reconnect();
+      stream.stored(completed('<think>Well</think>Lyon'));
+      const last = stream.events.map(({ type }) => type).lastIndexOf('restart');
+      expect(stream.events.slice(last + 1).map((event) => ('text' in event ? event.text : event.type))).toEqual([
+        'Well',
+        'Lyon',
+        'finish',
+      ]);
+    });
+
+    it('adds nothing held back of a stream to what is stored', () => {
+      const text = `${begin} <`;
+      const stream = new Reconnecting(reader).read(say(begin)).reconnect().read(say(text)).read(END);
+      stream.stored(completed(text));
+      expect([stream.proof, stream.text, stream.restarts]).toEqual(['done', text, 0]);
+    });
   });
 });

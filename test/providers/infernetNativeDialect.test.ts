@@ -1,7 +1,9 @@
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { infernetNativeDialect } from '../../src/providers/infernetNativeDialect.js';
 import { MAX_HELD_CHARS } from '../../src/providers/streamedText.js';
 import { decodeEvents, textOf, wireEvents } from '../support/decodeEvents.js';
+import { Reconnecting } from '../support/reconnecting.js';
 import { sse } from '../fixtures/providerFixture.js';
 
 const dialect = infernetNativeDialect();
@@ -139,4 +141,131 @@ it('tells the answer to the request as a status and, for its provider, as raw', 
     { type: 'status', status: 'assigned', id: 'x', terminal: false },
     { type: 'raw', frame: submitted },
   ]);
+});
+
+describe('a stream that is opened again', () => {
+  const row = (status: string): string => `event: job\ndata: ${JSON.stringify({ id: 'j1', type: 'chat', status })}`;
+  const meta = 'id: 1\nevent: meta\ndata: {"engine":"ollama"}';
+  const pieces = ['Lyon', ' lies', ' at two', ' rivers.'];
+  const whole = pieces.join('');
+  const end = `id: 99\n${done({ text: whole, reason: 'stop' })}`;
+  const live = (count: number): readonly string[] => [
+    row('running'),
+    meta,
+    ...pieces.slice(0, count).map((each) => token(each)),
+  ];
+  const stored = (count = pieces.length): readonly string[] => [
+    row('running'),
+    meta,
+    ...pieces.slice(0, count).map((each, i) => token(each, i + 2)),
+  ];
+  const read = (...events: readonly string[]): Reconnecting => new Reconnecting(dialect).read(sse(...events));
+
+  it.each([0, 1, 2, 3, 4])('is matched although the %i live tokens had no id and the replayed ones have', (count) => {
+    const stream = read(...live(count))
+      .reconnect()
+      .read(sse(...stored(), end));
+    expect([stream.proof, stream.text, stream.restarts]).toEqual(['done', whole, 0]);
+    expect(stream.of('text').map(({ text }) => text)).toEqual(pieces);
+    expect(stream.of('raw')).toEqual([{ type: 'raw', frame: { engine: 'ollama' }, event: 'meta' }]);
+    expect(stream.of('status')).toHaveLength(1);
+  });
+
+  it('is matched however the replay is cut, and after any number of losses', () => {
+    const losses = fc.array(fc.record({ chars: fc.nat(whole.length), size: fc.integer({ min: 1, max: 9 }) }));
+    fc.assert(
+      fc.property(losses, fc.integer({ min: 1, max: 9 }), (all, last) => {
+        const tokens = (text: string, size: number): readonly string[] =>
+          (text.match(new RegExp(`.{1,${String(size)}}`, 'g')) ?? []).map((each, i) => token(each, i + 2));
+        const stream = read(row('assigned'));
+        for (const { chars, size } of all) {
+          stream.read(sse(meta, ...tokens(whole.slice(0, chars), size))).reconnect();
+          stream.read(sse(row('running')));
+        }
+        stream.read(sse(meta, ...tokens(whole, last), end));
+        expect([stream.proof, stream.text, stream.restarts]).toEqual(['done', whole, 0]);
+        expect(stream.of('text').reduce((sum, { text }) => sum + text.length, 0)).toBe(whole.length);
+        expect(stream.of('raw')).toHaveLength(1);
+        expect(stream.of('status')).toHaveLength(all.length === 0 ? 1 : 2);
+      }),
+    );
+  });
+
+  it('tells a state that changed while nobody was connected', () => {
+    const stream = read(row('assigned'))
+      .reconnect()
+      .read(sse(row('running')))
+      .reconnect()
+      .read(sse(row('completed')));
+    expect(stream.of('status').map(({ status }) => status)).toEqual(['assigned', 'running', 'completed']);
+  });
+
+  it('takes the missing end from done, whose text is the whole', () => {
+    const stream = read(...live(2))
+      .reconnect()
+      .read(sse(...stored(1), end));
+    expect([stream.proof, stream.text, stream.restarts]).toEqual(['done', whole, 0]);
+    const alone = read(...live(2))
+      .reconnect()
+      .read(sse(row('completed'), end));
+    expect([alone.proof, alone.text, alone.restarts]).toEqual(['done', whole, 0]);
+  });
+
+  it('is whole where done has no text and all of it came again', () => {
+    const last = `id: 99\n${done({ reason: 'stop' })}`;
+    const stream = read(...live(2))
+      .reconnect()
+      .read(sse(...stored(), last));
+    expect([stream.proof, stream.text]).toEqual(['done', whole]);
+  });
+
+  it('does not end as whole before everything came again', () => {
+    const stream = read(...live(3))
+      .reconnect()
+      .read(sse(...stored(1), done({ reason: 'stop' })));
+    expect([stream.proof, stream.text, stream.of('finish')]).toEqual(['reopen', pieces.slice(0, 3).join(''), []]);
+  });
+
+  it('of another text is opened once more, and then told from its start', () => {
+    const other = [
+      row('running'),
+      meta,
+      token('Par', 2),
+      token('is.', 3),
+      `id: 4\n${done({ text: 'Paris.', reason: 'stop' })}`,
+    ];
+    const stream = read(...live(2))
+      .reconnect()
+      .read(sse(...other));
+    expect([stream.proof, stream.text, stream.restarts]).toEqual(['reopen', 'Lyon lies', 0]);
+    stream.reopen().read(sse(...other));
+    expect([stream.proof, stream.text, stream.restarts]).toEqual(['done', 'Paris.', 1]);
+    const last = stream.events.findIndex(({ type }) => type === 'restart');
+    expect(stream.events.slice(last + 1).filter(({ type }) => type !== 'heartbeat')).toEqual([
+      { type: 'text', text: 'Par', index: 0, name: 'output' },
+      { type: 'text', text: 'is.', index: 0, name: 'output' },
+      { type: 'finish', reason: 'stop', rawReason: 'stop' },
+    ]);
+  });
+
+  it('whose done has another text than its tokens begins anew, once', () => {
+    const stream = read(...live(2))
+      .reconnect()
+      .read(sse(...stored(3), `id: 9\n${done({ text: 'Paris.', reason: 'stop' })}`));
+    expect([stream.proof, stream.text, stream.restarts]).toEqual(['done', 'Paris.', 1]);
+  });
+
+  it('tells the failure that is stored, after what came before it', () => {
+    const stream = read(...live(1)).reconnect();
+    expect(() => stream.read(sse(...stored(2), 'id: 9\nevent: error\ndata: {"message":"engine error"}'))).toThrow(
+      expect.objectContaining({ providerMessage: 'engine error', retryable: false }),
+    );
+    expect(stream.text).toBe('Lyon lies');
+  });
+
+  it('is of a job whose answer told more than the stream, which is not part of it', () => {
+    const stream = new Reconnecting(dialect).submitted({ jobId: 'j1', status: 'assigned', source: 'p2p' });
+    stream.read(sse(meta)).reconnect().read(sse(meta, 'event: routing\ndata: {"to":"n2"}'));
+    expect(stream.of('raw').map(({ event }) => event)).toEqual([undefined, 'meta', 'routing']);
+  });
 });
