@@ -1,7 +1,7 @@
 // Builds the package into dist: plain tsc for the library, esbuild for the command line, whose helpers are bundled so that
-// installing the package pulls none of them.
+// installing the package pulls none of them, nor the lexer of the JSON reader.
 import { spawnSync } from 'node:child_process';
-import { chmod, rm } from 'node:fs/promises';
+import { chmod, readFile, rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -34,6 +34,30 @@ await build({
   plugins: [ownModules],
   // CommonJS modules inside an ES module ask for Node's own by `require`.
   banner: { js: "import { createRequire } from 'node:module';\nconst require = createRequire(import.meta.url);" },
+  legalComments: 'inline',
+  logLevel: 'warning',
+});
+
+// The reader of partial JSON brings its lexer along, and the lexer's licence.
+const lexer = '@streamparser/json';
+const licence = await readFile(new URL(`../node_modules/${lexer}/LICENSE`, import.meta.url), 'utf8');
+const ownErrors = {
+  name: 'own-errors',
+  setup({ onResolve }) {
+    onResolve({ filter: /^\.\.\/errors\.js$/ }, ({ path }) => ({ path, external: true }));
+  },
+};
+await build({
+  absWorkingDir: root,
+  entryPoints: ['src/internal/partialJSON.ts'],
+  outfile: 'dist/internal/partialJSON.js',
+  bundle: true,
+  platform: 'neutral',
+  target: 'es2022',
+  format: 'esm',
+  plugins: [ownErrors],
+  sourcemap: true,
+  banner: { js: `/*!\n${lexer}, which is part of this file:\n\n${licence.trim()}\n*/` },
   legalComments: 'inline',
   logLevel: 'warning',
 });

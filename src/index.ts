@@ -32,6 +32,7 @@ export { collectLogs, type CollectLogsOptions } from './operators/collectLogs.js
 export { bufferSentences, type BufferSentencesOptions } from './operators/bufferSentences.js';
 export { decode } from './operators/decode.js';
 export { parseNDJSON, type ParseNDJSONOptions } from './operators/parseNDJSON.js';
+export { type DeepPartial, type ParsedObject, parseObject, type ParseObjectOptions } from './operators/parseObject.js';
 export { parseSSE, type ParseSSEOptions } from './operators/parseSSE.js';
 export { progress, type ProgressOptions, type TaskProgress } from './operators/progress.js';
 export { type RetryAttempt, retryOnDisconnect, type RetryOnDisconnectOptions } from './operators/retryOnDisconnect.js';

@@ -62,7 +62,9 @@ describe('a bundle for a browser', () => {
     expect(external).toEqual(expect.arrayContaining(['rxjs']));
     expect(new Set(external)).toEqual(new Set(['rxjs']));
     expect(inputs).toContain('src/internal/io.web.ts');
-    expect(inputs.filter((path) => path.includes('node_modules') || path.includes('/node/'))).toEqual([]);
+    // The lexer of `parseObject`, which the package carries with it.
+    const others = inputs.filter((path) => !path.includes('node_modules/@streamparser/json/'));
+    expect(others.filter((path) => path.includes('node_modules') || path.includes('/node/'))).toEqual([]);
     const builtins = builtinModules.filter((name) => new RegExp(`from ?["'](node:)?${name}["']`).test(code));
     expect(builtins).toEqual([]);
   });
