@@ -24,19 +24,24 @@ export {
 export type { DecodeOptions } from './internal/answer.js';
 export type { FetchLike, TextOutput } from './internal/io.js';
 export type { FramingLimits } from './internal/parseBody.js';
+export type { Message, MessageMedia, MessageOutput, MessageText, ToolCallPreview } from './internal/message.js';
 export type { OnPartial } from './internal/partialFile.js';
 export type { OnUnresumable } from './internal/position.js';
 export type { OutputSelection } from './internal/selectOutput.js';
 export type { TaskFailure, TaskStatusChange, TaskSummary, TaskUpdate } from './internal/taskSummary.js';
+export { accumulate } from './operators/accumulate.js';
 export { collectLogs, type CollectLogsOptions } from './operators/collectLogs.js';
 export { bufferSentences, type BufferSentencesOptions } from './operators/bufferSentences.js';
+export { createGate, type CreateGateOptions, type Gate, type GateState } from './operators/createGate.js';
 export { decode } from './operators/decode.js';
+export { fallbackTo, type FallbackToOptions } from './operators/fallbackTo.js';
 export { parseNDJSON, type ParseNDJSONOptions } from './operators/parseNDJSON.js';
 export { type DeepPartial, type ParsedObject, parseObject, type ParseObjectOptions } from './operators/parseObject.js';
 export { parseSSE, type ParseSSEOptions } from './operators/parseSSE.js';
 export { progress, type ProgressOptions, type TaskProgress } from './operators/progress.js';
 export { type RetryAttempt, retryOnDisconnect, type RetryOnDisconnectOptions } from './operators/retryOnDisconnect.js';
 export { smooth, type SmoothOptions } from './operators/smooth.js';
+export { splitThinking, type SplitThinkingOptions } from './operators/splitThinking.js';
 export { stopOn } from './operators/stopOn.js';
 export { type EventCallbacks, tapEvents } from './operators/tapEvents.js';
 export { tapReceipt } from './operators/tapReceipt.js';
@@ -53,6 +58,7 @@ export {
   type Proof,
 } from './protocol/dialect.js';
 export type { ErrorReport } from './protocol/errorBody.js';
+export type { ThinkingTag } from './protocol/inlineThinking.js';
 export { type EncodableSSE, encodeSSE } from './protocol/sseEncoder.js';
 export type { StandardIssue, StandardResult, StandardSchema } from './protocol/standardSchema.js';
 export { asyncIterableFrom, type AsyncIterableFromOptions } from './sinks/asyncIterableFrom.js';

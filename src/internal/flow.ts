@@ -454,9 +454,15 @@ export interface Place {
  * @returns runs a subscription as if it happened in this place, so that those below know its flows
  */
 export function thisPlace(): (subscribe: () => void) => void {
-  const { subscribing } = stack;
+  const { subscribing, delivering } = stack;
   return (subscribe) => {
-    subscribeWithin(subscribing ?? stack.subscribing, subscribe);
+    const { subscribing: nowSubscribing, delivering: nowDelivering, tearing, leaving } = stack;
+    Object.assign(stack, { subscribing, delivering, tearing: undefined, leaving: PLAIN_STOP });
+    try {
+      subscribe();
+    } finally {
+      Object.assign(stack, { subscribing: nowSubscribing, delivering: nowDelivering, tearing, leaving });
+    }
   };
 }
 

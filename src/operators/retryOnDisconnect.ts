@@ -272,10 +272,10 @@ class Retrying<T> {
     });
   }
 
-  /** The pause is left: the work of the attempts so far, if it runs on, is left with it. */
+  /** The reader leaves between two attempts: the work of those so far, if it runs on, is left with them. */
   #leavePause(): void {
-    if (this.#pause === undefined) return;
-    this.#pause.unsubscribe();
+    if (this.#pause === undefined && this.#check === undefined) return;
+    this.#pause?.unsubscribe();
     const leaving = leavingNow();
     if (leaving.verb === 'stop') this.#stopWork(leaving);
   }

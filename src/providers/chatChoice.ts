@@ -1,11 +1,11 @@
 import type { Emit } from '../protocol/dialect.js';
 import { isRecord } from '../protocol/errorBody.js';
+import { InlineThinking } from '../protocol/inlineThinking.js';
 import type { ChoiceFinish, OutputPlace } from '../types.js';
 import type { ChatChoicePart, ChatDelta, ToolCallPart } from './chatChunk.js';
 import { extrasOf, isBlank } from './chatExtras.js';
 import { finishReasonOf, finishWordOf } from './chatFinish.js';
 import { ChatToolCalls, type ToolCallRoom } from './chatToolCalls.js';
-import { InlineThinking } from './inlineThinking.js';
 
 const CHOICE_KEYS: ReadonlySet<string> = new Set([
   'index',

@@ -1,9 +1,9 @@
 import * as z from 'zod/mini';
 import { type Dialect, dialect, type DialectStream } from '../protocol/dialect.js';
 import { type ErrorReport, isRecord, readErrorBody } from '../protocol/errorBody.js';
+import { InlineThinking } from '../protocol/inlineThinking.js';
 import { validate } from '../protocol/validate.js';
 import { readChatUsage } from './chatUsage.js';
-import { InlineThinking } from './inlineThinking.js';
 
 /** How to read Infernet's job stream. @public */
 export interface InfernetJobsDialectOptions {

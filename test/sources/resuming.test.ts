@@ -7,11 +7,13 @@ import {
   type Observable,
   type SchedulerAction,
   type SchedulerLike,
+  Subject,
   tap,
   toArray,
 } from 'rxjs';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { HTTPError, InterruptedError, NoResumePlanError, ProviderError } from '../../src/errors.js';
+import { createGate } from '../../src/operators/createGate.js';
 import { decode } from '../../src/operators/decode.js';
 import { parseSSE } from '../../src/operators/parseSSE.js';
 import { retryOnDisconnect, type RetryOnDisconnectOptions } from '../../src/operators/retryOnDisconnect.js';
@@ -240,6 +242,26 @@ describe('inference.sh', () => {
     });
     await cancelled();
     expect(receipts).toMatchObject([{ outcome: 'stopped', by: 'unsubscribe', billing: 'ended' }]);
+  });
+
+  it('cancels the task when its reader leaves while a retry waits at a gate', async () => {
+    server.next({ pieces, fault: { kind: 'reset', at: { frame: 12 } } });
+    const gate = createGate({ concurrency: 1 });
+    const blocking = new Subject<never>();
+    const blocked = blocking.pipe(gate('other'));
+    await new Promise<void>((resolve) => {
+      const onRetry = (): void => {
+        blocked.subscribe(); // takes the place that the failed attempt left
+        setImmediate(() => {
+          subscription.unsubscribe();
+          resolve();
+        });
+      };
+      const subscription = fromCall(task())
+        .pipe(gate('task'), retryOnDisconnect({ ...fast, onRetry }))
+        .subscribe();
+    });
+    await cancelled();
   });
 
   it('cancels nothing when it asks again', async () => {

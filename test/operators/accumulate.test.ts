@@ -1,0 +1,177 @@
+import * as fc from 'fast-check';
+import { lastValueFrom, of, Subject, take, toArray } from 'rxjs';
+import { describe, expect, it } from 'vitest';
+import { accumulate } from '../../src/operators/accumulate.js';
+import type { Message, StreamEvent } from '../../src/index.js';
+import { marbles } from '../support/marbles.js';
+
+const place = { index: 0, name: 'output' } as const;
+const events: Record<string, StreamEvent> = {
+  a: { type: 'text', text: 'A', ...place },
+  b: { type: 'text', text: 'B', ...place },
+  o: { type: 'text', text: 'O', index: 1, name: 'output' },
+  t: { type: 'thinking', text: 'T', index: 0, name: 'thinking' },
+  h: { type: 'heartbeat', comment: '' },
+  w: { type: 'raw', frame: {} },
+  r: { type: 'restart', attempt: 2, because: 'lost', discard: { chars: 1 } },
+  f: { type: 'finish', reason: 'stop' },
+};
+const empty: Message = { outputs: [], thinking: '', toolCalls: [], toolCallPreviews: [], restarts: 0 };
+const text = (content: string, done = false, index = 0) =>
+  ({ type: 'text', index, name: 'output', content, done }) as const;
+const messages: Record<string, Message> = {
+  1: { ...empty, outputs: [text('A')] },
+  2: { ...empty, outputs: [text('A')], thinking: 'T' },
+  3: { ...empty, outputs: [text('AB')], thinking: 'T' },
+  4: { ...empty, outputs: [text('AB', true)], thinking: 'T', finish: { type: 'finish', reason: 'stop' } },
+  5: { ...empty, restarts: 1 },
+  6: { ...empty, outputs: [text('B')], restarts: 1 },
+};
+
+async function whole(...list: StreamEvent[]): Promise<Message> {
+  return lastValueFrom(of(...list).pipe(accumulate()));
+}
+
+describe('accumulate', () => {
+  it(
+    'gives the message so far at each event that changes it',
+    marbles((m) => {
+      const source = m.cold(' -a-t-h-b-w-(f|)', events);
+      const subs = '          ^----------!    ';
+      const expected = '      -1-2---3---(4|)';
+      m.expect(source.pipe(accumulate())).toBeObservable(expected, messages);
+      m.expect(source).toHaveSubscriptions(subs);
+    }),
+  );
+
+  it(
+    'is silent, empty or broken as its source is',
+    marbles((m) => {
+      m.expect(m.cold('-').pipe(accumulate())).toBeObservable('-');
+      m.expect(m.cold<StreamEvent>('--|').pipe(accumulate())).toBeObservable('--|');
+      m.expect(m.cold('-a-#', events).pipe(accumulate())).toBeObservable('-1-#', messages);
+    }),
+  );
+
+  it(
+    'stops its source when its reader leaves',
+    marbles((m) => {
+      const source = m.cold(' -a-b-', events);
+      const unsub = '         --!   ';
+      m.expect(source.pipe(accumulate()), unsub).toBeObservable('-1-', messages);
+      m.expect(source).toHaveSubscriptions('^-!');
+    }),
+  );
+
+  it(
+    'begins anew with a restart',
+    marbles((m) => {
+      m.expect(m.cold('-a-r-b-', events).pipe(accumulate())).toBeObservable('-1-5-6-', messages);
+    }),
+  );
+
+  it('keeps outputs apart by type, index and name, in the order in which they began', async () => {
+    const { outputs } = await whole(
+      { type: 'text', text: 'A', ...place },
+      { type: 'text', text: 'other', index: 1, name: 'output', alternative: true },
+      { type: 'refusal', text: 'No', ...place },
+      { type: 'media', kind: 'image', content: 'one', index: 2, name: 'picture' },
+      { type: 'media', kind: 'image', content: 'two', index: 2, name: 'picture' },
+      { type: 'text', text: 'B', ...place },
+    );
+    expect(outputs).toEqual([
+      { type: 'text', ...place, content: 'AB', done: false }, // it went on
+      { type: 'text', index: 1, name: 'output', alternative: true, content: 'other', done: false },
+      { type: 'refusal', ...place, content: 'No', done: false },
+      { type: 'media', index: 2, name: 'picture', kind: 'image', content: 'one', done: true },
+      { type: 'media', index: 2, name: 'picture', kind: 'image', content: 'two', done: true },
+    ]);
+  });
+
+  it('shows a tool call as a preview until it is whole, and never as a call before', async () => {
+    const delta = (argumentsDelta: string): StreamEvent => ({
+      type: 'tool-call-delta',
+      index: 0,
+      id: 'c',
+      name: 'look',
+      argumentsDelta,
+    });
+    const call: StreamEvent = {
+      type: 'tool-call',
+      index: 0,
+      id: 'c',
+      name: 'look',
+      arguments: { q: 1 },
+      argumentsText: '{"q":1}',
+    };
+    const cut = await whole(delta('{"q"'), delta(':1'));
+    expect(cut).toMatchObject({
+      toolCalls: [],
+      toolCallPreviews: [{ id: 'c', complete: false, argumentsText: '{"q":1' }],
+    });
+    expect(await whole(delta('{"q"'), delta(':1}'), call)).toMatchObject({ toolCalls: [call], toolCallPreviews: [] });
+  });
+
+  it('keeps the last usage, its cost, the state and the output', async () => {
+    const message = await whole(
+      { type: 'status', status: 'queued', terminal: false },
+      { type: 'status', status: 'running', terminal: false },
+      { type: 'usage', outputTokens: 1, provenance: 'reported' },
+      { type: 'usage', outputTokens: 2, cost: { total: 0.1, currency: 'USD' }, provenance: 'reported' },
+      { type: 'output', value: 1, final: false },
+      { type: 'output', value: { done: true }, final: true },
+    );
+    expect(message).toEqual({
+      ...empty,
+      status: 'running',
+      usage: { outputTokens: 2, cost: { total: 0.1, currency: 'USD' }, provenance: 'reported' },
+      cost: { total: 0.1, currency: 'USD' },
+      output: { done: true },
+    });
+  });
+
+  it('shares what did not change, and leaves what it gave as it was', async () => {
+    const source = [events['a'], events['o'], events['b'], events['t']].flatMap((event) => event ?? []);
+    const [, two, three, four] = await lastValueFrom(of(...source).pipe(accumulate(), toArray()));
+    expect(two?.outputs).toEqual([text('A'), text('O', false, 1)]);
+    expect(three?.outputs[1]).toBe(two?.outputs[1]);
+    expect(four?.outputs).toBe(three?.outputs);
+  });
+
+  it('has the text of every output, whatever comes in which order', () => {
+    const piece = fc.record({ index: fc.integer({ min: 0, max: 3 }), text: fc.string({ minLength: 1 }) });
+    fc.assert(
+      fc.property(fc.array(piece, { minLength: 1, maxLength: 50 }), (pieces) => {
+        let message: Message = empty;
+        of(...pieces.map(({ index, text: said }): StreamEvent => ({ type: 'text', text: said, index, name: 'output' })))
+          .pipe(accumulate())
+          .subscribe((next) => (message = next));
+        for (const { index, content } of message.outputs) {
+          expect(content).toBe(
+            pieces
+              .filter((each) => each.index === index)
+              .map((each) => each.text)
+              .join(''),
+          );
+        }
+      }),
+    );
+  });
+
+  it('leaves a synchronous source in its middle, and serves two subscribers apart', async () => {
+    const source = of<StreamEvent[]>({ type: 'text', text: 'A', ...place }, { type: 'text', text: 'B', ...place });
+    const first = source.pipe(accumulate(), take(1));
+    for (let i = 0; i < 2; i += 1) expect(await lastValueFrom(first)).toEqual(messages['1']);
+  });
+
+  it('keeps up with a reader that feeds it from inside', () => {
+    const subject = new Subject<StreamEvent>();
+    const heard: unknown[] = [];
+    subject.pipe(accumulate()).subscribe(({ outputs }) => {
+      heard.push(outputs[0]?.content);
+      if (heard.length === 1) subject.next({ type: 'text', text: 'B', ...place });
+    });
+    subject.next({ type: 'text', text: 'A', ...place });
+    expect(heard).toEqual(['A', 'AB']);
+  });
+});
