@@ -373,6 +373,41 @@ describe('retryOnDisconnect', () => {
   });
 });
 
+describe('a call’s signal', () => {
+  it(
+    'ends a pause at once, with what was received',
+    marbles((m) => {
+      const controller = new AbortController();
+      const { call, asked } = attempts('anew', m.cold('-a-#', events, lost));
+      const errors: unknown[] = [];
+      const retry = { delay: { initialMs: 100 }, random: () => 1 };
+      fromCall(call, { signal: controller.signal, retry }).subscribe({ error: (error: unknown) => errors.push(error) });
+      asyncScheduler.schedule(() => {
+        expect(errors).toEqual([]);
+        controller.abort('enough');
+        expect(errors).toMatchObject([{ name: 'AbortError', cause: 'enough', received: { text: 'A' } }]);
+      }, 10);
+      m.flush();
+      expect(asked()).toBe(1);
+    }),
+  );
+});
+
+describe('fromCall with timeout and retry', () => {
+  it(
+    'is the pipe of both',
+    marbles((m) => {
+      const first = m.cold('  -a-------- ', events);
+      const second = m.cold('        -b-(f|)', events);
+      const expected = '      -a-----b-(f|)';
+      const { call } = attempts('on', first, second);
+      const options = { timeout: { contentIdleMs: 3 }, retry: slow };
+      m.expect(fromCall(call, options)).toBeObservable(expected, events);
+      m.expect(first).toHaveSubscriptions('^---!');
+    }),
+  );
+});
+
 describe('what is told of a retry', () => {
   it(
     'is told to onRetry before the pause',

@@ -158,4 +158,32 @@ describe('splitThinking', () => {
   it('refuses to look for nothing', () => {
     expect(() => splitThinking({ tags: [] })).toThrow('tags must');
   });
+
+  it.each([
+    ['finish', finish],
+    [
+      'a tool call of the same choice',
+      { type: 'tool-call', index: 0, id: 'c', name: 'look', arguments: {}, argumentsText: '' },
+    ],
+    ['media of the same choice', { type: 'media', kind: 'image', content: '', index: 0, name: 'picture' }],
+    ['the final output', { type: 'output', value: 1, final: true }],
+  ] as const satisfies readonly (readonly [string, StreamEvent])[])(
+    'gives out what it holds before %s',
+    async (_, event) => {
+      const heard = await lastValueFrom(of<StreamEvent[]>(text('a <th'), event).pipe(splitThinking(), toArray()));
+      expect(heard).toEqual([text('a '), text('<th'), event]);
+    },
+  );
+
+  it('counts what a restart voids as it was given out', async () => {
+    const restart: StreamEvent = { type: 'restart', attempt: 2, because: 'lost', discard: { chars: 21 } };
+    const source = of<StreamEvent[]>(text('<think>why</think>yes'), restart, text('no'), finish);
+    expect(await lastValueFrom(source.pipe(splitThinking(), toArray()))).toEqual([
+      thinking('why'),
+      text('yes'),
+      { ...restart, discard: { chars: 3, thinkingChars: 3 } },
+      text('no'),
+      finish,
+    ]);
+  });
 });
