@@ -23,6 +23,11 @@ export class FencedJSON {
     else this.#close(piece);
   }
 
+  /** As {@link PartialJSON.cost}. */
+  get cost(): number {
+    return this.#json.cost;
+  }
+
   /** As {@link PartialJSON.view}. */
   view(): (() => unknown) | undefined {
     return this.#json.view();

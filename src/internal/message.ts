@@ -4,7 +4,7 @@ import type { Cost, FinishEvent, OutputPlace, StreamEvent, ToolCallEvent, Usage 
 export interface MessageText extends OutputPlace {
   readonly type: 'text' | 'refusal';
   readonly content: string;
-  /** True when the answer has finished, or another output of the same choice has begun; false again where it goes on. */
+  /** True when the answer has finished, or its next output has begun; false again where this one goes on. */
   readonly done: boolean;
 }
 
@@ -133,9 +133,14 @@ function withMedia(outputs: readonly MessageOutput[], event: EventOf<'media'>): 
   return begin(outputs, { type, ...placeOf(event), kind, content, done: true });
 }
 
-/** Adds an output; the others of its choice have ended. */
+/** Adds an output; the others of its answer have ended. */
 function begin(outputs: readonly MessageOutput[], added: MessageOutput): readonly MessageOutput[] {
-  return [...outputs.map((output) => (output.index === added.index ? done(output) : output)), added];
+  return [...outputs.map((output) => (isOfOneAnswer(output, added) ? done(output) : output)), added];
+}
+
+/** The items of an answer may be numbered, and alternative answers are told apart by their number alone. */
+function isOfOneAnswer(one: OutputPlace, other: OutputPlace): boolean {
+  return one.alternative === other.alternative && (one.alternative !== true || one.index === other.index);
 }
 
 function allDone(outputs: readonly MessageOutput[]): readonly MessageOutput[] {

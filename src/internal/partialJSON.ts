@@ -13,6 +13,9 @@ interface Open {
   readonly at: number;
 }
 
+/** Of a member of an object, or of a new array or object, beside 1 of an item. */
+const MEMBER_COST = 4;
+
 /** What may come next. The two `first` ones are those after an opening bracket, where a closing one may come too. */
 type Expected = 'value' | 'first value' | 'key' | 'first key' | 'colon' | 'comma' | 'nothing';
 
@@ -27,6 +30,7 @@ export class PartialJSON {
   #held = '';
   #chars = 0;
   #depth = 0;
+  #cost = 0;
   #expected: Expected = 'value';
   #open: Open | undefined;
   /** The token in which the text ends, where it ends inside one that can be told. */
@@ -57,6 +61,11 @@ export class PartialJSON {
   /** Whether the value has ended. A number has not, while more digits could follow. */
   get isWhole(): boolean {
     return this.#expected === 'nothing';
+  }
+
+  /** What making a value of a view costs now, in items copied. A member of an object counts as four, as it takes about that long. */
+  get cost(): number {
+    return this.#cost;
   }
 
   /** Reads on. Throws ProtocolError where the text is no JSON. */
@@ -174,6 +183,7 @@ export class PartialJSON {
       throw new LimitError('maxDepth', this.#maxDepth, `The JSON is nested deeper than maxDepth (${max})`);
     }
     this.#depth += 1;
+    this.#cost += MEMBER_COST;
     this.#open = { keys, values: [], around: this.#open, at: this.#open?.values.length ?? 0 };
     this.#expected = keys === undefined ? 'first value' : 'first key';
     this.#isChanged = true;
@@ -183,6 +193,7 @@ export class PartialJSON {
     const whole = this.#open;
     if (whole === undefined) throw unexpected();
     this.#depth -= 1;
+    this.#cost -= MEMBER_COST + whole.values.length * costOf(whole);
     this.#open = whole.around;
     this.#add(whole.keys === undefined ? whole.values : copy(whole, whole.values.length));
   }
@@ -193,9 +204,14 @@ export class PartialJSON {
       this.#expected = 'nothing';
     } else {
       this.#open.values.push(value);
+      this.#cost += costOf(this.#open);
       this.#expected = 'comma';
     }
   }
+}
+
+function costOf({ keys }: Open): number {
+  return keys === undefined ? 1 : MEMBER_COST;
 }
 
 /** The first `count` values of what is open and, where there is one, one more that is not whole yet. */
@@ -203,8 +219,18 @@ function copy({ keys, values }: Open, count: number, unfinished?: unknown): unkn
   const shown = values.slice(0, count);
   if (unfinished !== undefined) shown.push(unfinished);
   if (keys === undefined) return shown;
-  // Defines own properties, whatever their names are: a key `__proto__` is only a key.
-  return Object.fromEntries(shown.map((value, index) => [keys[index], value]));
+  const object: Record<string, unknown> = {};
+  for (const [index, value] of shown.entries()) {
+    const key = keys[index] ?? '';
+    // As an assignment it would set the prototype; here it is only a key. The rest is assigned, which is faster.
+    if (key === '__proto__') define(object, key, value);
+    else object[key] = value;
+  }
+  return object;
+}
+
+function define(object: object, key: string, value: unknown): void {
+  Object.defineProperty(object, key, { value, writable: true, enumerable: true, configurable: true });
 }
 
 /** The length of a text without half of a character or of an escape at its end. */

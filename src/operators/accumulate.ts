@@ -12,7 +12,7 @@ import type { StreamEvent } from '../types.js';
  * ```
  * A {@link Message} never changes. The next one shares every part that stayed as it was, so `===` tells what to render anew, and
  * costs no more where the message is long: text is concatenated, and of the lists the one that changed is copied. An output is
- * `done` when the answer has finished, or when another output of the same choice has begun. A tool call is in `toolCalls` when
+ * `done` when the answer has finished, or when its next output has begun. A tool call is in `toolCalls` when
  * it is whole; until then its pieces are in `toolCallPreviews`, under another type, which cannot be run by mistake. A restart
  * empties the message and is counted in `restarts`.
  *

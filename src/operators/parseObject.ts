@@ -33,6 +33,11 @@ export type DeepPartial<T> = T extends string
 export type ParsedObject<T> =
   { readonly type: 'partial'; readonly value: DeepPartial<T> } | { readonly type: 'object'; readonly value: T };
 
+/** What reading the partials may cost for each character that came, in items copied: a partial waits until it is paid for. Chosen. */
+const COST_PER_CHAR = 32;
+/** And besides, so that none waits in JSON of common size: copied in about 10 ms. Chosen. */
+const FREE_COST = 1_000_000;
+
 /**
  * Reads structured output: shows the object while its JSON is still arriving, and gives it whole and validated at the end.
  *
@@ -46,14 +51,15 @@ export type ParsedObject<T> =
  * space and one Markdown code fence (with or without the word `json`; its end may be missing) may stand around the JSON.
  *
  * Emits at most one `partial` per piece of text, when something changed, and one `object` when the source completes; takes
- * strings as well as StreamEvents. A `restart` starts over. Completes with the source, after the object. Errors with the source's
- * error; with ProtocolError at the first text that is no JSON, and at the end where the JSON is cut (the message has the finish
- * reason); with ValidationError where the schema refuses the value; with LimitError beyond a bound. Unsubscribing stops the
- * source. Holds the text, at most `maxChars`, and what was read of it.
+ * strings as well as StreamEvents. In long JSON with hundreds of members open, several pieces share a partial. A `restart` starts
+ * over. Completes with the source, after the object. Errors, after the newest partial, with the source's error; with ProtocolError
+ * at the first text that is no JSON, and at the end where the JSON is cut (the message has the finish reason); with
+ * ValidationError where the schema refuses the value; with LimitError beyond a bound. Unsubscribing stops the source. Holds the
+ * text, at most `maxChars`, and what was read of it.
  *
  * A partial's `value` is made when it is first read: a reader who skips some pays nothing for them. It does not change afterwards;
  * it shares what is whole with other partials, so do not change it either. Each read costs as much as the arrays and objects
- * that are still open have members.
+ * that are still open have members; partials are so spaced that reading all of them takes time in proportion to the text.
  *
  * @example
  * ```ts
@@ -85,31 +91,60 @@ export function parseObject<T>(
     let json = new FencedJSON(maxDepth);
     let chars = 0;
     let finish: FinishReason | undefined;
+    let paid = FREE_COST;
+    /** The newest view, where no partial has shown it. */
+    let unseen: (() => unknown) | undefined;
+    const show = (): void => {
+      if (unseen === undefined) return;
+      const partial = partialOf<T>(unseen);
+      unseen = undefined;
+      subscriber.next(partial);
+    };
     const read = (text: string): void => {
       chars += text.length;
       if (chars > maxChars) {
         throw new LimitError('maxChars', maxChars, `The JSON is longer than maxChars (${String(maxChars)})`);
       }
       json.push(text);
-      const view = json.view();
-      if (view !== undefined) subscriber.next(partialOf<T>(view));
+      unseen = json.view() ?? unseen;
+      paid += text.length * COST_PER_CHAR;
+      if (unseen === undefined || json.cost > paid) return;
+      paid -= json.cost;
+      show();
+    };
+    const tryRead = (text: string): void => {
+      try {
+        read(text);
+      } catch (error) {
+        show();
+        throw error;
+      }
     };
     source.subscribe(
       link<StreamEvent | string>(subscriber, {
         next: (event) => {
-          if (typeof event === 'string') read(event);
+          if (typeof event === 'string') tryRead(event);
           else if (event.type === 'text') {
-            if (isSelected(event)) read(event.text);
+            if (isSelected(event)) tryRead(event.text);
           } else if (event.type === 'finish') finish = event.reason;
           else if (event.type === 'restart') {
             isSelected = selectOutput(options); // the new answer may name its outputs otherwise
             json = new FencedJSON(maxDepth);
             chars = 0;
             finish = undefined;
+            paid = FREE_COST;
+            unseen = undefined;
           }
         },
+        error: (error) => {
+          show();
+          subscriber.error(error);
+        },
         complete: () => {
-          if (!json.end(finish === 'length' || finish === 'content-filter')) throw unfinished(chars, finish);
+          if (!json.end(finish === 'length' || finish === 'content-filter')) {
+            show();
+            throw unfinished(chars, finish);
+          }
           const value = validate(schema, json.parse(), 'the object');
           subscriber.next({ type: 'object', value });
           subscriber.complete();

@@ -42,9 +42,9 @@ function last(...list: readonly StreamEvent[]): Message {
 }
 
 describe('the outputs of a message', () => {
-  it('are done when another of the same choice begins, and not when one of another choice does', () => {
+  it('are done when the next of the same answer begins, whatever its number', () => {
     const { outputs } = last(text('A'), text('c', 1), text('b', 0, 'code'));
-    expect(outputs).toStrictEqual([said('A', true), said('c', false, 1), said('b', false, 0, 'code')]);
+    expect(outputs).toStrictEqual([said('A', true), said('c', true, 1), said('b', false, 0, 'code')]);
   });
 
   it('are not done while they go on', () => {

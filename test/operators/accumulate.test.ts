@@ -82,9 +82,33 @@ describe('accumulate', () => {
     expect(outputs).toEqual([
       { type: 'text', ...place, content: 'AB', done: false }, // it went on
       { type: 'text', index: 1, name: 'output', alternative: true, content: 'other', done: false },
-      { type: 'refusal', ...place, content: 'No', done: false },
+      { type: 'refusal', ...place, content: 'No', done: true },
       { type: 'media', index: 2, name: 'picture', kind: 'image', content: 'one', done: true },
       { type: 'media', index: 2, name: 'picture', kind: 'image', content: 'two', done: true },
+    ]);
+  });
+
+  it('holds an output for done when the next item of its answer begins, be they numbered, but not for an alternative', async () => {
+    const alternative = (said: string, index: number, name = 'output'): StreamEvent => ({
+      type: 'text',
+      text: said,
+      index,
+      name,
+      alternative: true,
+    });
+    const { outputs } = await whole(
+      { type: 'text', text: 'A', index: 0, name: 'output' },
+      alternative('B', 1),
+      alternative('C', 2),
+      { type: 'media', kind: 'image', content: 'D', index: 3, name: 'output' },
+      alternative('E', 2, 'appendix'),
+    );
+    expect(outputs.map(({ content, done }) => [content, done])).toEqual([
+      ['A', true],
+      ['B', false],
+      ['C', true],
+      ['D', true],
+      ['E', false],
     ]);
   });
 
@@ -133,7 +157,8 @@ describe('accumulate', () => {
   it('shares what did not change, and leaves what it gave as it was', async () => {
     const source = [events['a'], events['o'], events['b'], events['t']].flatMap((event) => event ?? []);
     const [, two, three, four] = await lastValueFrom(of(...source).pipe(accumulate(), toArray()));
-    expect(two?.outputs).toEqual([text('A'), text('O', false, 1)]);
+    expect(two?.outputs).toEqual([text('A', true), text('O', false, 1)]);
+    expect(three?.outputs[0]).toEqual(text('AB')); // went on
     expect(three?.outputs[1]).toBe(two?.outputs[1]);
     expect(four?.outputs).toBe(three?.outputs);
   });

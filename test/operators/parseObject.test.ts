@@ -352,6 +352,59 @@ describe('parseObject', () => {
     }
   });
 
+  describe('with thousands of members open', () => {
+    const items = Array.from({ length: 4000 }, (_, item) => item % 10);
+    const open = `[${items.join(',')},`;
+
+    it.each([
+      ['array', open],
+      ['object', `{${items.map((item, index) => `"${String(index)}":${String(item)}`).join(',')},`],
+    ])('copies no more of an %s than what came has paid for', (_, json) => {
+      let copied = 0;
+      let last: unknown;
+      from(json)
+        .pipe(parseObject(anything))
+        .subscribe({
+          next: ({ value }) => {
+            copied += Object.keys(value as object).length;
+            last = value;
+          },
+          error: () => undefined,
+        });
+      expect(copied).toBeGreaterThan(0);
+      expect(copied).toBeLessThanOrEqual(1_000_000 + 32 * json.length);
+      expect(Object.values(last as object)).toStrictEqual(items);
+    });
+
+    it.each([
+      ['the source’s error', [], new Error('lost')],
+      ['text that is no JSON', ['x'], undefined],
+      ['a limit', ['1'], undefined],
+      ['a cut', [], undefined],
+    ] as const)('shows the newest of it before %s', (_, after, lost) => {
+      const source = new Subject<string>();
+      const lengths: unknown[] = [];
+      source.pipe(parseObject(anything, { maxChars: open.length })).subscribe({
+        next: ({ value }) => lengths.push((value as unknown[]).length),
+        error: () => lengths.push('error'),
+      });
+      for (const piece of open) source.next(piece);
+      const before = lengths.at(-1);
+      for (const piece of after) source.next(piece);
+      if (lost === undefined) source.complete();
+      else source.error(lost);
+      expect(before).toBeLessThan(4000);
+      expect(lengths.slice(-3)).toStrictEqual([before, 4000, 'error']);
+    });
+
+    it('shows nothing more of it after a restart', () => {
+      const pieces = [...open].map((piece) => text(piece));
+      const before = seen(pieces);
+      expect(before.slice(-2)).toStrictEqual([['partial', items], expect.any(ProtocolError)]);
+      expect(seen([...pieces, restart, text(' ')]).slice(0, -1)).toStrictEqual(before.slice(0, -2));
+    });
+  });
+
   it('gives the same value however often and late a partial is read', () => {
     const partials: ParsedObject<unknown>[] = [];
     from('[{"a":"bc"},["d"]]')
