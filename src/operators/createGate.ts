@@ -7,7 +7,15 @@ import {
   Subscription,
 } from 'rxjs';
 import { type HTTPError, LimitError } from '../errors.js';
-import { Flow, keepPlace, leaveAs, Scope, subscribeWithin, tearDownWithin } from '../internal/flow.js';
+import {
+  Flow,
+  keepPlace,
+  leaveAs,
+  Scope,
+  sendWhenAllAreBack,
+  subscribeWithin,
+  tearDownWithin,
+} from '../internal/flow.js';
 import { hasCode } from '../internal/hasCode.js';
 import { draw, operate } from '../internal/operate.js';
 import { Queue } from '../internal/queue.js';
@@ -39,7 +47,7 @@ export interface CreateGateOptions {
 export interface GateState {
   /** Streams that have been let through and have not ended. */
   readonly running: number;
-  /** Streams that wait to be let through. */
+  /** Streams that wait to be let through, or for others with which a retry asks them again. */
   readonly waiting: number;
   /** Milliseconds until the key opens; 0 where it is open. */
   readonly closedForMs: number;
@@ -74,7 +82,7 @@ export interface Gate {
  * where they say for how long. What runs on the key meanwhile is not cut. The first item of a later stream ends the row of
  * refusals. Put the gate next to the call, above `retryOnDisconnect`: then each attempt waits for its turn. A `timeout` above the
  * gate counts from the request, one below it the wait too. Give each call its own `retryOnDisconnect`: one below several calls asks
- * none of them again before all have come through, and waits for ever where the gate has no room for all.
+ * none of them again before all have come through; these take no places until then, and then may be more than the limits by as many.
  *
  * Emits what the source emits. Completes with the source. Errors with the source's error, a refusal too; with LimitError where
  * `maxWaiting` wait already. Unsubscribing stops the source, or leaves the queue: then nothing was sent. Any ending gives its
@@ -119,6 +127,8 @@ type Limits = { readonly [Name in keyof CreateGateOptions]-?: Exclude<CreateGate
 interface Key {
   readonly name: string;
   running: number;
+  /** Streams that were let through and may send nothing yet; they take no place. */
+  heldBack: number;
   /** Begins each stream that waits. */
   readonly waiting: Queue<() => void>;
   /** In the scheduler's milliseconds. */
@@ -189,8 +199,12 @@ class Gatekeeper {
   }
 
   state(name: string): GateState {
-    const { running, waiting, closedUntil } = this.#keys.get(name) ?? newKey(name);
-    return { running, waiting: waiting.size, closedForMs: Math.max(0, closedUntil - this.#limits.scheduler.now()) };
+    const { running, heldBack, waiting, closedUntil } = this.#keys.get(name) ?? newKey(name);
+    return {
+      running,
+      waiting: waiting.size + heldBack,
+      closedForMs: Math.max(0, closedUntil - this.#limits.scheduler.now()),
+    };
   }
 
   get #hasRoom(): boolean {
@@ -210,18 +224,39 @@ class Gatekeeper {
     this.#running += 1;
   }
 
+  #vacate(key: Key): void {
+    key.running -= 1;
+    this.#running -= 1;
+  }
+
   /** Subscribes; its place is taken already. */
   #run<T>(key: Key, source: Observable<T>, subscriber: Subscriber<T>): void {
     const { round } = key;
     let hasItem = false;
-    let hasPlace = true;
+    let place: 'taken' | 'lent' | 'left' = 'taken';
     const free = (): void => {
-      if (!hasPlace) return;
-      hasPlace = false;
-      key.running -= 1;
-      this.#running -= 1;
+      if (place === 'taken') this.#vacate(key);
+      else if (place === 'lent') key.heldBack -= 1;
+      else return;
+      place = 'left';
       this.#update(key);
     };
+    let isHeldBack = true;
+    sendWhenAllAreBack(() => {
+      isHeldBack = false;
+      if (place !== 'lent') return;
+      place = 'taken';
+      key.heldBack -= 1;
+      this.#occupy(key);
+      this.#update(key);
+    });
+    if (isHeldBack) {
+      // A retry below sends nothing before all its calls are here: those that kept their places would wait for the others for ever.
+      place = 'lent';
+      key.heldBack += 1;
+      this.#vacate(key);
+      this.#update(key);
+    }
     draw<T>(source, subscriber, new Scope(false), () => ({
       next: (item) => {
         if (!hasItem) {
@@ -328,8 +363,8 @@ class Gatekeeper {
     return key;
   }
 
-  #isOutOfUse({ running, waiting, closedUntil, refusals }: Key): boolean {
-    if (running > 0 || waiting.size > 0) return false;
+  #isOutOfUse({ running, heldBack, waiting, closedUntil, refusals }: Key): boolean {
+    if (running > 0 || heldBack > 0 || waiting.size > 0) return false;
     const { maxPauseMs, scheduler } = this.#limits;
     // Its row of refusals goes on when it is asked again soon.
     return closedUntil + (refusals > 0 ? maxPauseMs : 0) <= scheduler.now();
@@ -346,6 +381,7 @@ function newKey(name: string): Key {
   return {
     name,
     running: 0,
+    heldBack: 0,
     waiting: new Queue(),
     closedUntil: 0,
     refusals: 0,

@@ -1,4 +1,5 @@
 import { from, type MonoTypeOperatorFunction, type Observable, type ObservableInput, type Subscriber } from 'rxjs';
+import { isMillraceError } from '../errors.js';
 import { Branch } from '../internal/branch.js';
 import { type Flow, thisPlace } from '../internal/flow.js';
 import { hasCode } from '../internal/hasCode.js';
@@ -146,6 +147,8 @@ function takeOver(
       }
     },
     error: (otherError) => {
+      // Nothing of the other stream was delivered: what the reader has is the first one's.
+      if (!hasTakenOver) keepReceived(error, otherError);
       inOrder(() => {
         subscriber.error(otherError);
       });
@@ -158,6 +161,11 @@ function takeOver(
       });
     },
   }));
+}
+
+function keepReceived(first: unknown, other: unknown): void {
+  if (!isMillraceError(first) || !isMillraceError(other) || first.received === undefined) return;
+  other.received = first.received;
 }
 
 /** What a stream has delivered since its answer began. */

@@ -4,8 +4,11 @@ import type { StandardIssue, StandardSchema } from './standardSchema.js';
 /** What a schema makes of a value; throws ValidationError, whose message has paths and rules but never the value. */
 export function validate<Output>(schema: StandardSchema<Output>, value: unknown, what: string): Output {
   const result = schema['~standard'].validate(value);
-  if (result instanceof Promise)
+  if ('then' in result) {
+    // Nobody awaits it: what it says does not matter, and a rejection must not end the process.
+    result.then(undefined, () => undefined);
     throw new TypeError(`The schema of ${what} is asynchronous; streams need a synchronous one`);
+  }
   if (result.issues === undefined) return result.value;
   const issues = result.issues.map(describe);
   const list = issues.map(({ path, message }) => (path === '' ? message : `${path}: ${message}`)).join('; ');

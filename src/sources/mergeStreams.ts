@@ -1,7 +1,6 @@
 import { isObservable, Observable, type Subscriber } from 'rxjs';
 import { LimitError, StreamsFailedError } from '../errors.js';
-import { Branch } from '../internal/branch.js';
-import { thisPlace } from '../internal/flow.js';
+import { type Flow, Scope, thisPlace } from '../internal/flow.js';
 import { draw, link } from '../internal/operate.js';
 import { requireAtLeast, requireOneOf } from '../internal/require.js';
 import { tapReceipt } from '../operators/tapReceipt.js';
@@ -42,8 +41,8 @@ export interface MergeStreamsOptions {
  * Each stream is an observable of its own, with its own `timeout`, `retryOnDisconnect` and `fallbackTo`, as `forkJoin` takes them.
  * Emits the events of each stream in their order, with its `key`. Completes when all have completed. Errors with the first failure, or
  * as `onFailure` says; with TypeError where a key comes twice, and with the input's own error. Unsubscribing stops all that run
- * and begins no more. Holds nothing but what waits for its turn: pairs of an observable up to `maxWaiting`; an iterable is read only as
- * far as its streams are begun. A slow sink pauses exactly the stream that fills it.
+ * and begins no more. Holds the names of all streams so far, and what waits for its turn: pairs of an observable up to `maxWaiting`;
+ * an iterable is read only as far as its streams are begun. A slow sink pauses exactly the stream that fills it.
  *
  * @example
  * ```ts
@@ -78,6 +77,9 @@ class Merging<T extends object> {
   /** Streams that are begun later are begun as if here. */
   readonly #here = thisPlace();
   readonly #keys: Set<string> = new Set();
+  /** Flows of one of the streams. A reader may feed one stream while another delivers, whose flow is not taken for its. */
+  readonly #owned: WeakSet<Flow> = new WeakSet();
+  /** Those that nobody else tells. */
   readonly #failures: Map<string, unknown> = new Map();
   /** Gives the next stream, where there is one now. */
   #take: () => Entry<T> | undefined = () => undefined;
@@ -158,8 +160,14 @@ class Merging<T extends object> {
       onSettled?.({ ...receipt, key });
     });
     this.#here(() => {
-      const branch = new Branch();
-      draw<T>(stream.pipe(settled), this.#subscriber, branch.scope, () => ({
+      const scope = new Scope(false);
+      const flows: Set<Flow> = new Set();
+      scope.onFlow = (flow): void => {
+        if (this.#owned.has(flow)) return;
+        this.#owned.add(flow);
+        flows.add(flow);
+      };
+      draw<T>(stream.pipe(settled), this.#subscriber, scope, () => ({
         next: (item) => {
           this.#subscriber.next({ ...item, key });
         },
@@ -168,8 +176,10 @@ class Merging<T extends object> {
             this.#subscriber.error(error);
             return;
           }
-          branch.excuse();
-          this.#failures.set(key, error);
+          scope.current();
+          for (const flow of flows) flow.excused = !flow.proven;
+          // An error may carry much of what was received.
+          if (onSettled === undefined) this.#failures.set(key, error);
           this.#next();
         },
         complete: () => {
@@ -185,7 +195,7 @@ class Merging<T extends object> {
   }
 
   #end(): void {
-    if (this.#failures.size === 0 || this.#options.onSettled !== undefined) {
+    if (this.#failures.size === 0) {
       this.#subscriber.complete();
       return;
     }

@@ -1,8 +1,9 @@
 import { asyncScheduler, Observable, type SchedulerLike, type Subscriber, type Subscription } from 'rxjs';
 import { LimitError, StreamsFailedError } from '../errors.js';
 import { Branch } from '../internal/branch.js';
-import { thisPlace } from '../internal/flow.js';
+import { isAskedAgain, thisPlace } from '../internal/flow.js';
 import { draw } from '../internal/operate.js';
+import type { Position } from '../internal/position.js';
 import { requireAtLeast, requireDelay } from '../internal/require.js';
 import { signOf } from '../internal/signOf.js';
 import { tapReceipt } from '../operators/tapReceipt.js';
@@ -11,8 +12,8 @@ import type { Receipt, StreamEvent } from '../types.js';
 /** How `raceStreams` begins and ends its streams. @public */
 export interface RaceStreamsOptions {
   /**
-   * How long each stream has the field for itself: the next begins when no content came for so long, or at once when all before it
-   * have failed. @defaultValue all begin at once
+   * How long each stream has the field for itself: the next begins when no content came for so long, or at once when one before it
+   * fails. @defaultValue all begin at once
    */
   readonly hedgeAfterMs?: number | undefined;
   /** Hears the receipt of each stream that was begun, with its `key`: who won, who was stopped, who failed. */
@@ -37,6 +38,9 @@ export interface RaceStreamsOptions {
  * heartbeats of all pass at once while nobody has won.
  * Losers are stopped before the winner's content is emitted: their work is cancelled where the API can; sinks do not ask them, but book
  * their usage. After the win the winner's failure is the result's.
+ *
+ * Put `retryOnDisconnect` on each stream. Below the race it brings back one that has won, alone, since another one's answer is no
+ * part of what was delivered; where none has, it asks them all at once.
  *
  * Emits the winner's events. Completes with the winner. Errors with the winner's error; with StreamsFailedError, which has every
  * cause, where all failed before any content. Unsubscribing stops all that run and begins no more. Holds `maxHeldEvents` events of each.
@@ -63,8 +67,9 @@ export function raceStreams(
   requireAtLeast(1, { maxHeldEvents });
   const entries = Symbol.iterator in streams ? [...streams] : Object.entries(streams);
   if (entries.length === 0) throw new TypeError('raceStreams needs at least one stream');
+  const won: WeakSet<Position> = new WeakSet();
   return new Observable<StreamEvent>((subscriber) => {
-    new Race(entries, options, subscriber).start();
+    new Race(entries, options, subscriber, won).start();
   });
 }
 
@@ -78,12 +83,19 @@ class Race {
   readonly #entries: readonly (readonly [string, Observable<StreamEvent>])[];
   readonly #options: RaceStreamsOptions;
   readonly #subscriber: Subscriber<StreamEvent>;
+  /** Of calls that have won: a retry below brings them back. */
+  readonly #won: WeakSet<Position>;
   /** Streams that begin later begin as if here. */
   readonly #here = thisPlace();
   readonly #racers: Set<Racer> = new Set();
   readonly #running: Set<Racer> = new Set();
   readonly #failures: Map<string, unknown> = new Map();
   #winner: Racer | undefined;
+  /** What comes while a reader hears of what was held: a reader may feed the winner from inside `next`. */
+  #waiting: (() => void)[] | undefined;
+  #isSilent = false;
+  #isBeginning = false;
+  #isNextWanted = false;
   #begun = 0;
   #timer: Subscription | undefined;
 
@@ -91,28 +103,68 @@ class Race {
     entries: readonly (readonly [string, Observable<StreamEvent>])[],
     options: RaceStreamsOptions,
     subscriber: Subscriber<StreamEvent>,
+    won: WeakSet<Position>,
   ) {
     this.#entries = entries;
     this.#options = options;
     this.#subscriber = subscriber;
+    this.#won = won;
   }
 
   start(): void {
     this.#subscriber.add(() => this.#timer?.unsubscribe());
-    if (this.#options.hedgeAfterMs !== undefined) {
-      this.#beginNext();
-      return;
-    }
-    while (this.#begun < this.#entries.length && this.#isOpen) this.#beginNext();
+    this.#beginNext();
+    if (!this.#isOpen) return;
+    if (this.#isAskedAgain()) this.#comeBack();
+    else if (this.#options.hedgeAfterMs === undefined) while (this.#hasMore && this.#isOpen) this.#beginNext();
   }
 
   get #isOpen(): boolean {
     return this.#winner === undefined && !this.#subscriber.closed;
   }
 
+  get #hasMore(): boolean {
+    return this.#begun < this.#entries.length;
+  }
+
+  /** Whether a retry below has asked before what has begun now; a stream without a call does not tell. */
+  #isAskedAgain(): boolean {
+    const positions = [...this.#racers].flatMap(({ branch }) => positionsOf(branch));
+    return positions.length === 0 ? isAskedAgain() : positions.some(({ takenBy }) => takenBy > 1);
+  }
+
+  /** A retry below waits until every call is back, so none is put off; and it sends none before, so they can be left again. */
+  #comeBack(): void {
+    for (;;) {
+      this.#winner ??= [...this.#racers].find(({ branch }) => positionsOf(branch).some((each) => this.#won.has(each)));
+      if (!this.#hasMore || this.#subscriber.closed) break;
+      this.#begin();
+    }
+    this.#timer?.unsubscribe();
+    if (this.#winner === undefined) return;
+    this.#isSilent = true; // they were told of when they lost
+    this.#leaveAllBut(this.#winner);
+    this.#isSilent = false;
+  }
+
   #beginNext(): void {
+    this.#isNextWanted = true;
+    // A stream may fail before its `subscribe` returns: the loop below goes on with the next.
+    if (this.#isBeginning) return;
+    this.#isBeginning = true;
+    try {
+      while (this.#isNextWanted && this.#hasMore && this.#isOpen) {
+        this.#isNextWanted = false;
+        this.#begin();
+      }
+    } finally {
+      this.#isBeginning = false;
+    }
+  }
+
+  #begin(): void {
     const entry = this.#entries[this.#begun];
-    if (entry === undefined || !this.#isOpen) return;
+    if (entry === undefined) return;
     this.#begun += 1;
     this.#arm();
     this.#here(() => {
@@ -125,7 +177,7 @@ class Race {
     const { hedgeAfterMs, scheduler = asyncScheduler } = this.#options;
     this.#timer?.unsubscribe();
     this.#timer =
-      hedgeAfterMs === undefined || this.#begun === this.#entries.length
+      hedgeAfterMs === undefined || !this.#hasMore
         ? undefined
         : scheduler.schedule(() => {
             this.#beginNext();
@@ -133,26 +185,47 @@ class Race {
   }
 
   #run([key, stream]: readonly [string, Observable<StreamEvent>]): void {
-    const settled = tapReceipt<StreamEvent>((receipt) => this.#options.onSettled?.({ ...receipt, key }));
+    const settled = tapReceipt<StreamEvent>((receipt) => {
+      if (!this.#isSilent) this.#options.onSettled?.({ ...receipt, key });
+    });
     const branch = new Branch();
     draw<StreamEvent>(stream.pipe(settled), this.#subscriber, branch.scope, (link) => {
       const racer: Racer = { branch, link, held: [] };
       this.#racers.add(racer);
       this.#running.add(racer);
+      const tell = (run: () => void): void => {
+        if (this.#waiting === undefined) run();
+        else this.#waiting.push(run);
+      };
       return {
         next: (event) => {
-          if (this.#winner === racer) this.#subscriber.next(event);
+          if (this.#winner === racer) {
+            if (this.#waiting === undefined) this.#subscriber.next(event);
+            else {
+              this.#waiting.push(() => {
+                this.#subscriber.next(event);
+              });
+            }
+          } else if (this.#winner !== undefined) return;
           else if (signOf(event) === 'content' || event.type === 'finish') this.#win(racer, event);
           else if (event.type === 'heartbeat') this.#subscriber.next(event);
           else this.#hold(racer, key, event);
         },
         error: (error) => {
-          if (this.#winner === racer) this.#subscriber.error(error);
-          else this.#lose(racer, key, error);
+          if (this.#winner === undefined) this.#lose(racer, key, error);
+          else if (this.#winner === racer) {
+            tell(() => {
+              this.#subscriber.error(error);
+            });
+          }
         },
         complete: () => {
           if (this.#winner === undefined) this.#win(racer);
-          this.#subscriber.complete();
+          if (this.#winner === racer) {
+            tell(() => {
+              this.#subscriber.complete();
+            });
+          }
         },
       };
     });
@@ -163,26 +236,27 @@ class Race {
     racer.held.push(event);
     if (racer.held.length <= maxHeldEvents) return;
     const message = `The stream ${JSON.stringify(key)} sent more than ${String(maxHeldEvents)} events before its first content`;
-    this.#leave(racer);
+    leave(racer);
     this.#lose(racer, key, new LimitError('maxHeldEvents', maxHeldEvents, message));
   }
 
-  #leave({ branch, link }: Racer): void {
-    branch.excuse();
-    branch.leave('stop', () => {
-      link.unsubscribe();
-    });
+  #leaveAllBut(racer: Racer): void {
+    for (const other of this.#racers) {
+      if (other === racer) continue;
+      other.held = [];
+      leave(other);
+    }
   }
 
   #lose(racer: Racer, key: string, error: unknown): void {
     racer.held = [];
     this.#running.delete(racer);
     this.#failures.set(key, error);
-    if (this.#running.size > 0) return;
-    if (this.#begun < this.#entries.length) {
+    if (this.#hasMore) {
       this.#beginNext();
       return;
     }
+    if (this.#running.size > 0) return;
     const count = this.#failures.size;
     this.#subscriber.error(
       new StreamsFailedError(
@@ -195,14 +269,33 @@ class Race {
   #win(racer: Racer, event?: StreamEvent): void {
     this.#winner = racer;
     this.#timer?.unsubscribe();
-    for (const other of this.#racers) {
-      if (other === racer) continue;
-      other.held = [];
-      this.#leave(other);
-    }
+    for (const position of positionsOf(racer.branch)) this.#won.add(position);
+    this.#leaveAllBut(racer);
     const { held } = racer;
     racer.held = [];
+    if (event !== undefined) held.push(event);
+    const waiting: (() => void)[] = [];
+    this.#waiting = waiting;
     for (const each of held) this.#subscriber.next(each);
-    if (event !== undefined) this.#subscriber.next(event);
+    for (const run of waiting) run(); // and what is added meanwhile
+    this.#waiting = undefined;
   }
+}
+
+function positionsOf({ flows }: Branch): readonly Position[] {
+  return [...flows].map(({ position }) => position);
+}
+
+function leave({ branch, link }: Racer): void {
+  excuse(branch);
+  branch.leave('stop', () => {
+    link.unsubscribe();
+  });
+  // Again, for a flow that was subscribed late and is known since it was left.
+  excuse(branch);
+}
+
+/** Its own flows only: the one that is delivering now is the winner's. */
+function excuse({ flows }: Branch): void {
+  for (const flow of flows) flow.excused = !flow.proven;
 }

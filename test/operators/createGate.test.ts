@@ -510,6 +510,100 @@ describe('a gate above a retry', () => {
       expect(gate.state('k')).toStrictEqual(idle);
     }),
   );
+
+  it(
+    'gives an attempt its place and key again once it is sent',
+    marbles((m) => {
+      const gate = createGate({ perKey: 1 });
+      const first = m.cold(' -#', events, lost);
+      const second = m.cold('---c(f|)', events);
+      const { call } = attempts(first, second);
+      const next = m.cold('  b|', events);
+      m.expect(fromCall(call).pipe(gate('k'), retryOnDisconnect(slow))).toBeObservable('------c(f|)', events);
+      m.expect(
+        defer(() => next.pipe(gate('k'))),
+        '                          ----^',
+      ).toBeObservable('-------b|', events);
+      m.scheduler.schedule(() => {
+        expect(gate.state('k')).toStrictEqual({ running: 1, waiting: 1, closedForMs: 0 });
+      }, 5);
+      m.flush();
+      expect(gate.state('k')).toStrictEqual(idle);
+    }),
+  );
+
+  it.each([1, 2, 3])('that asks two calls again asks them both, where %i may run', (concurrency) => {
+    marbles((m) => {
+      const gate = createGate({ concurrency });
+      const stream = (): Observable<StreamEvent> =>
+        fromCall(attempts(m.cold('-#', events, lost), m.cold('-a(f|)', events)).call).pipe(gate('k'));
+      const seen: string[][] = [[], []];
+      for (const types of seen) {
+        merge(stream(), stream())
+          .pipe(retryOnDisconnect(slow))
+          .subscribe({ next: ({ type }) => types.push(type), complete: () => types.push('complete') });
+      }
+      m.flush();
+      expect(seen.map((types) => types.sort())).toStrictEqual([
+        ['complete', 'finish', 'finish', 'text', 'text'],
+        ['complete', 'finish', 'finish', 'text', 'text'],
+      ]);
+      expect(gate.state('k')).toStrictEqual(idle);
+    })();
+  });
+
+  it(
+    'does not let two that wait for their own others stop each other',
+    marbles((m) => {
+      const gate = createGate({ concurrency: 2 });
+      const late = { random: () => 1, delay: { initialMs: 20, maxMs: 100 } };
+      const stream = (key: string): Observable<StreamEvent> =>
+        fromCall(attempts(m.cold('----#', events, lost), m.cold('-a(f|)', events)).call).pipe(gate(key));
+      const ends: string[] = [];
+      for (const key of ['x', 'y']) {
+        merge(stream(key), stream('z'))
+          .pipe(retryOnDisconnect(late))
+          .subscribe({ complete: () => ends.push(key) });
+      }
+      // All places are taken while both retries come; z's turn is before x's and y's.
+      const [one, two, three] = [new Subject<never>(), new Subject<never>(), new Subject<never>()];
+      m.scheduler.schedule(() => {
+        one.pipe(gate('other')).subscribe();
+        two.pipe(gate('other')).subscribe();
+        three.pipe(gate('z')).subscribe();
+      }, 10);
+      [one, two, three].forEach((each, index) => {
+        m.scheduler.schedule(() => {
+          each.complete();
+        }, 40 + index);
+      });
+      m.flush();
+      expect(ends).toStrictEqual(['x', 'y']);
+      expect(['x', 'y', 'z'].map((key) => gate.state(key))).toStrictEqual([idle, idle, idle]);
+    }),
+  );
+
+  it('keeps no place, and asks nothing, where a reader leaves while one of its calls waits', () => {
+    const scheduler = new VirtualTimeScheduler();
+    const gate = createGate({ perKey: 1, scheduler });
+    const { call: one, asked } = attempts(throwError(() => lost));
+    const { call: two } = attempts(NEVER);
+    const busy = new Subject<never>();
+    const reader = merge(fromCall(two).pipe(gate('b')), fromCall(one).pipe(gate('a')))
+      .pipe(retryOnDisconnect({ ...slow, scheduler }))
+      .subscribe();
+    busy.pipe(gate('b')).subscribe();
+    scheduler.flush();
+    expect(['a', 'b'].map((key) => gate.state(key))).toStrictEqual([
+      { running: 0, waiting: 1, closedForMs: 0 },
+      { running: 1, waiting: 1, closedForMs: 0 },
+    ]);
+    reader.unsubscribe();
+    expect(gate.state('a')).toStrictEqual(idle);
+    busy.complete();
+    expect(gate.state('b')).toStrictEqual(idle);
+    expect(asked()).toBe(1);
+  });
 });
 
 describe('the flows of a gate', () => {

@@ -425,6 +425,51 @@ describe('a receipt below fallbackTo', () => {
   });
 });
 
+describe('what was received', () => {
+  const first = (): Observable<StreamEvent> =>
+    fromCall(
+      fakeCall(
+        merge(
+          of(text('kept')),
+          throwError(() => new InterruptedError('the first was lost')),
+        ),
+      ),
+    );
+  const other = (...pieces: readonly string[]): Observable<StreamEvent> =>
+    fromCall(
+      fakeCall(
+        merge(
+          of(...pieces.map((piece) => text(piece))),
+          throwError(() => new InterruptedError('the other was lost')),
+        ),
+      ),
+    );
+
+  it('is in the other stream’s error where that one brought nothing', async () => {
+    await expect(collect(first().pipe(fallbackTo(() => other(), always)))).rejects.toMatchObject({
+      message: 'the other was lost',
+      received: { text: 'kept', chars: 4, truncated: false },
+    });
+  });
+
+  it('is only the other stream’s where that one took over', async () => {
+    await expect(collect(first().pipe(fallbackTo(() => other('new'), always)))).rejects.toMatchObject({
+      message: 'the other was lost',
+      received: { text: 'new', chars: 3, truncated: false },
+    });
+  });
+
+  it('is not written on errors of others', async () => {
+    const foreign = new Error('foreign');
+    const failing = throwError(() => foreign);
+    await expect(lastValueFrom(first().pipe(fallbackTo(() => failing, always)))).rejects.toBe(foreign);
+    expect(foreign).not.toHaveProperty('received');
+    await expect(lastValueFrom(failing.pipe(fallbackTo(() => other())))).rejects.toMatchObject({
+      received: { text: '', chars: 0, truncated: false },
+    });
+  });
+});
+
 describe('fallbackTo and retryOnDisconnect', () => {
   it(
     'work one after the other, on each stream',

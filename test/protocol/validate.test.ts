@@ -63,5 +63,8 @@ describe('validate', () => {
     const late = schema(() => Promise.resolve({ value: 1 }));
     expect(() => validate(late, 1, 'a frame')).toThrow(TypeError);
     expect(() => validate(late, 1, 'a frame')).toThrow('The schema of a frame is asynchronous');
+    // One that rejects would end the process, were its rejection left alone.
+    const refusing = schema(() => Promise.reject(new Error('late')));
+    expect(() => validate(refusing, 1, 'a frame')).toThrow(TypeError);
   });
 });

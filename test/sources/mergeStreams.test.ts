@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import * as fc from 'fast-check';
 import {
   concat,
+  defer,
   EMPTY,
   filter,
   groupBy,
@@ -14,12 +15,14 @@ import {
   of,
   Subject,
   take,
+  tap,
   throwError,
   toArray,
 } from 'rxjs';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { InterruptedError, LimitError, StreamsFailedError } from '../../src/errors.js';
 import { retryOnDisconnect } from '../../src/operators/retryOnDisconnect.js';
+import { tapReceipt } from '../../src/operators/tapReceipt.js';
 import { gateway, infron, polargrid } from '../../src/providers/index.js';
 import { asyncIterableFrom } from '../../src/sinks/asyncIterableFrom.js';
 import { collect } from '../../src/sinks/collect.js';
@@ -338,6 +341,83 @@ describe('merged calls', () => {
       ['bad', 'interrupted'],
       ['good', 'complete'],
     ]);
+  });
+
+  it('are excused alone: half of another stream is not taken for the whole', () => {
+    const one = new Subject<StreamEvent>();
+    const two = new Subject<StreamEvent>();
+    const outcomes: string[] = [];
+    mergeStreams({ one: fromCall(fakeCall(one)), two }, { onFailure: 'continue', onSettled: () => undefined })
+      .pipe(
+        // Fails the other stream while this one delivers.
+        tap(({ key }) => {
+          if (key === 'one') two.error(lost);
+        }),
+        take(2),
+        tapReceipt(({ outcome }) => outcomes.push(outcome)),
+      )
+      .subscribe();
+    one.next(text('a'));
+    one.next(text('b'));
+    expect(outcomes).toEqual(['interrupted']);
+  });
+
+  it('go on beneath one retry: what was whole is not asked again', async () => {
+    const asked = { whole: 0, broken: 0 };
+    const whole = fakeCall(
+      defer(() => {
+        asked.whole += 1;
+        return of(text('a'), events['f'] ?? text(''));
+      }),
+    );
+    const broken = fakeCall(
+      defer(() => {
+        asked.broken += 1;
+        const rest = of(text('c'), events['f'] ?? text(''));
+        return asked.broken > 1
+          ? rest
+          : concat(
+              of(text('b')),
+              throwError(() => lost),
+            );
+      }),
+      { resume: 'on' },
+    );
+    const heard = await lastValueFrom(
+      mergeStreams({ whole: fromCall(whole), broken: fromCall(broken) }, { concurrency: 1 }).pipe(
+        retryOnDisconnect({ delay: { initialMs: 0 } }),
+        toArray(),
+      ),
+    );
+    expect(heard.map((event) => `${event.key}: ${event.type === 'text' ? event.text : event.type}`)).toEqual([
+      'whole: a',
+      'whole: finish',
+      'broken: b',
+      'broken: c',
+      'broken: finish',
+    ]);
+    expect(asked).toEqual({ whole: 1, broken: 2 });
+  });
+
+  it('leave no connection when their reader leaves', async () => {
+    const server = await startProviderServer();
+    onTestFinished(() => server.close());
+    const ask = polargrid({ apiKey: 'any', baseURL: server.baseURLs.polargrid });
+    const messages = [{ role: 'user', content: 'Where?' }];
+    server.next({ fault: { kind: 'stall', at: { frame: 0 } } }); // no headers yet
+    server.next({ fault: { kind: 'stall', at: { frame: 2 } } }); // in the middle of its answer
+    const streams = ['one', 'two', 'three'].map((key) => [key, fromCall(ask.chat({ model: key, messages }))] as const);
+    const merged = mergeStreams(streams, { concurrency: 2 });
+    await new Promise<void>((resolve) => {
+      const subscription = merged.subscribe((event) => {
+        if (event.type !== 'text' || server.requests.length < 2) return;
+        subscription.unsubscribe();
+        resolve();
+      });
+    });
+    await Promise.all(server.requests.map(({ closed }) => closed));
+    await vi.waitUntil(() => server.connections() === 0, { interval: 1 });
+    expect(server.requests).toHaveLength(2);
   });
 
   it('that a reader leaves are stopped', () => {
