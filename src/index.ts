@@ -24,12 +24,19 @@ export {
 export type { DecodeOptions } from './internal/answer.js';
 export type { FetchLike, TextOutput } from './internal/io.js';
 export type { FramingLimits } from './internal/parseBody.js';
-export type { Message, MessageMedia, MessageOutput, MessageText, ToolCallPreview } from './internal/message.js';
+export type {
+  Message,
+  MessageContent,
+  MessageMedia,
+  MessageOutput,
+  MessageText,
+  ToolCallPreview,
+} from './internal/message.js';
 export type { OnPartial } from './internal/partialFile.js';
 export type { OnUnresumable } from './internal/position.js';
 export type { OutputSelection } from './internal/selectOutput.js';
 export type { TaskFailure, TaskStatusChange, TaskSummary, TaskUpdate } from './internal/taskSummary.js';
-export { accumulate } from './operators/accumulate.js';
+export { accumulate, type AccumulateOptions } from './operators/accumulate.js';
 export { collectLogs, type CollectLogsOptions } from './operators/collectLogs.js';
 export { bufferSentences, type BufferSentencesOptions } from './operators/bufferSentences.js';
 export { createGate, type CreateGateOptions, type Gate, type GateState } from './operators/createGate.js';
@@ -47,7 +54,15 @@ export { type EventCallbacks, tapEvents } from './operators/tapEvents.js';
 export { tapReceipt } from './operators/tapReceipt.js';
 export { timeout, type TimeoutOptions } from './operators/timeout.js';
 export { toTokens, type ToTokensOptions } from './operators/toTokens.js';
-export type { Call, CallRequest, LeavingPolicy, ResumePlan, StoredWork } from './protocol/call.js';
+export type {
+  Call,
+  CallRequest,
+  LeavingPolicy,
+  ResumePlan,
+  StoredWork,
+  ToolPlan,
+  ToolResult,
+} from './protocol/call.js';
 export {
   type Decoder,
   dialect,
@@ -56,6 +71,8 @@ export {
   type DialectStream,
   type Emit,
   type Proof,
+  type StreamPlace,
+  type TurnOptions,
 } from './protocol/dialect.js';
 export type { ErrorReport } from './protocol/errorBody.js';
 export type { ThinkingTag } from './protocol/inlineThinking.js';
@@ -102,6 +119,7 @@ export type {
   ThinkingEvent,
   ToolCallDeltaEvent,
   ToolCallEvent,
+  ToolResultEvent,
   Usage,
   UsageEvent,
   WarningEvent,

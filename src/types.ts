@@ -92,6 +92,8 @@ export interface ToolCallDeltaEvent {
   readonly argumentsDelta: string;
   /** As in {@link OutputPlace}. */
   readonly alternative?: true;
+  /** Set where the provider runs the tool itself, such as its own web search: there is nothing to run and nothing to answer. */
+  readonly providerExecuted?: true;
 }
 
 /** A whole tool call: its arguments were complete and are valid JSON. @public */
@@ -106,6 +108,24 @@ export interface ToolCallEvent {
   readonly argumentsText: string;
   /** As in {@link OutputPlace}. */
   readonly alternative?: true;
+  /** As in {@link ToolCallDeltaEvent}. */
+  readonly providerExecuted?: true;
+}
+
+/** What a tool gave back: from `runTools`, or where a server that runs tools tells it. @public */
+export interface ToolResultEvent {
+  readonly type: 'tool-result';
+  /** The choice or message that the call belongs to. */
+  readonly index: number;
+  /** The id of the tool call that it answers. */
+  readonly id: string;
+  /** Empty where the stream does not tell it. */
+  readonly name: string;
+  readonly result: unknown;
+  /** Set where the tool failed; `result` says how. */
+  readonly isError?: true;
+  /** Set where another result of the same call will follow and replace it. */
+  readonly preliminary?: true;
 }
 
 /** A task changed its state. @public */
@@ -243,6 +263,7 @@ export type StreamEvent =
   | RefusalEvent
   | ToolCallDeltaEvent
   | ToolCallEvent
+  | ToolResultEvent
   | StatusEvent
   | ProgressEvent
   | LogEvent

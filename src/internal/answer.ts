@@ -188,6 +188,7 @@ export class Answer {
       case 'refusal':
       case 'tool-call-delta':
       case 'tool-call':
+      case 'tool-result':
       case 'media':
       case 'output':
       case 'log':

@@ -1,4 +1,5 @@
 import { asyncScheduler } from 'rxjs';
+import type { Dialect } from '../protocol/dialect.js';
 import type { Billing, FinishEvent, Receipt, Received, StoppedBy, Usage, WarningEvent } from '../types.js';
 import { type Keeper, Position } from './position.js';
 
@@ -62,6 +63,8 @@ export interface FlowFacts {
   readonly model?: string | undefined;
   /** The call's identity: the call object, or the function that makes it. */
   readonly call?: object | undefined;
+  /** How its answer is decoded, and given back. */
+  readonly dialect?: Dialect | undefined;
   /** Stands for a stop on purpose, not for something that was asked. */
   readonly isMarker?: boolean | undefined;
   /** What becomes of the bill when it is left so. */

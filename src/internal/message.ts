@@ -1,4 +1,4 @@
-import type { Cost, FinishEvent, OutputPlace, StreamEvent, ToolCallEvent, Usage } from '../types.js';
+import type { Cost, FinishEvent, OutputPlace, StreamEvent, ToolCallEvent, ToolResultEvent, Usage } from '../types.js';
 
 /** Text or a refusal, as far as it has come. @public */
 export interface MessageText extends OutputPlace {
@@ -36,7 +36,17 @@ export interface ToolCallPreview {
 }
 
 /** A message as far as it has come. It never changes: what comes next is in another one, which shares what stayed as it was. @public */
-export interface Message {
+export interface Message<Turn = unknown> extends MessageContent {
+  /**
+   * The message as the assistant's turn of the next request, in the provider's own form: signatures, ids and arguments are
+   * in it byte for byte. Of an answer that was cut, what came of it and is whole.
+   * @throws TypeError where the message's dialect is not known or knows no conversation
+   */
+  readonly toRequest: () => Turn;
+}
+
+/** What a message says, as far as it has come. @public */
+export interface MessageContent {
   /** In the order in which they began; one for each text, by `index` and `name`. Alternative answers are marked as such. */
   readonly outputs: readonly MessageOutput[];
   /** The reasoning, that of alternative answers left out. */
@@ -45,6 +55,8 @@ export interface Message {
   readonly toolCalls: readonly ToolCallEvent[];
   /** The calls that are not whole; one that was cut stays here. */
   readonly toolCallPreviews: readonly ToolCallPreview[];
+  /** What tools gave back, in the order in which it came; absent where none did. A later result of a call replaces a preliminary one. */
+  readonly toolResults?: readonly ToolResultEvent[];
   /** How often the answer has begun anew, which empties all the rest. */
   readonly restarts: number;
   /** The provider's last word on it. */
@@ -53,15 +65,16 @@ export interface Message {
   readonly cost?: Cost;
   /** Present when the answer is proven to be whole. */
   readonly finish?: FinishEvent;
-  /** A task's state, in the provider's words. */
+  /** The state of a task or a response, in the provider's words, and its id. */
   readonly status?: string;
+  readonly id?: string;
   /** A task's last output; absent where there was none. */
   readonly output?: unknown;
 }
 
 type EventOf<T extends StreamEvent['type']> = Extract<StreamEvent, { type: T }>;
 
-export function emptyMessage(restarts = 0): Message {
+export function emptyMessage(restarts = 0): MessageContent {
   return { outputs: [], thinking: '', toolCalls: [], toolCallPreviews: [], restarts };
 }
 
@@ -69,7 +82,7 @@ export function emptyMessage(restarts = 0): Message {
  * The message with an event in it, and the same message where the event is none of its parts. Costs as much as the lists that
  * change have items, however long texts are: strings are concatenated, which copies nothing.
  */
-export function addToMessage(message: Message, event: StreamEvent): Message {
+export function addToMessage(message: MessageContent, event: StreamEvent): MessageContent {
   switch (event.type) {
     case 'text':
     case 'refusal':
@@ -98,7 +111,10 @@ export function addToMessage(message: Message, event: StreamEvent): Message {
       return usage.cost === undefined ? { ...rest, usage } : { ...rest, usage, cost: usage.cost };
     }
     case 'status':
-      return event.status === message.status ? message : { ...message, status: event.status };
+      if (event.status === message.status && (event.id ?? message.id) === message.id) return message;
+      return { ...message, status: event.status, ...(event.id === undefined ? undefined : { id: event.id }) };
+    case 'tool-result':
+      return { ...message, toolResults: withResult(message.toolResults ?? [], event) };
     case 'output':
       return { ...message, output: event.value };
     case 'finish':
@@ -114,6 +130,11 @@ export function addToMessage(message: Message, event: StreamEvent): Message {
     default:
       return message; // of a later version
   }
+}
+
+function withResult(results: readonly ToolResultEvent[], event: ToolResultEvent): readonly ToolResultEvent[] {
+  const at = results.findLastIndex(({ id, preliminary }) => id === event.id && preliminary === true);
+  return at === -1 ? [...results, event] : results.with(at, event);
 }
 
 function withText(outputs: readonly MessageOutput[], event: EventOf<'text' | 'refusal'>): readonly MessageOutput[] {

@@ -146,6 +146,7 @@ export class TaskRecord {
       case 'refusal':
       case 'tool-call-delta':
       case 'tool-call':
+      case 'tool-result':
       case 'media':
       case 'warning':
       case 'heartbeat':

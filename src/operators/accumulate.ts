@@ -1,7 +1,19 @@
 import type { OperatorFunction } from 'rxjs';
-import { addToMessage, emptyMessage, type Message } from '../internal/message.js';
-import { link, operate } from '../internal/operate.js';
+import { type Flow, Scope } from '../internal/flow.js';
+import { addToMessage, emptyMessage, type Message, type MessageContent } from '../internal/message.js';
+import { draw, operate } from '../internal/operate.js';
+import { TurnLog } from '../internal/turnLog.js';
+import type { Dialect } from '../protocol/dialect.js';
 import type { StreamEvent } from '../types.js';
+
+/** How messages are given back. @public */
+export interface AccumulateOptions<Turn> {
+  /**
+   * Builds the turn that `toRequest()` gives, and tells its type.
+   * @defaultValue the dialect of the call or of `decode` above; needed only for events that come from elsewhere, such as a store
+   */
+  readonly dialect?: Dialect<Turn> | undefined;
+}
 
 /**
  * Shows the whole message so far after each event: what a page renders.
@@ -17,7 +29,8 @@ import type { StreamEvent } from '../types.js';
  * empties the message and is counted in `restarts`.
  *
  * Emits a message for each event that changes it: not for progress, logs, warnings, heartbeats and raw frames, which are no part of
- * it, nor for the thinking of alternative answers. Completes with the source; a source without such events gives no message.
+ * it, nor for the thinking of alternative answers. `toRequest()` gives the message back as the assistant's turn, in the provider's own
+ * form, with what the next request must hold beside the text: signatures, reasoning details, tool calls. Completes with the source; a source without such events gives no message.
  * Errors with the source's error: what came before it is in the last message. Unsubscribing stops the source. Holds the whole
  * message, which is its bound. Stands below `retryOnDisconnect`, since each subscription begins a message of its own.
  *
@@ -27,21 +40,52 @@ import type { StreamEvent } from '../types.js';
  *   log(thinking.length, outputs.map(({ content, done }) => (done ? content : [content, '…'])), finish?.reason);
  * });
  * ```
+ * @example Go on with the conversation
+ * ```ts
+ * fromCall(api.chat({ model, messages })).pipe(accumulate(), last()).subscribe((message) => {
+ *   log([...messages, message.toRequest(), { role: 'user', content: 'And then?' }]);
+ * });
+ * ```
+ * @param options - see {@link AccumulateOptions}
  * @returns an operator
  * @public
  */
-export function accumulate(): OperatorFunction<StreamEvent, Message> {
+export function accumulate<Turn = unknown>(
+  options: AccumulateOptions<Turn> = {},
+): OperatorFunction<StreamEvent, Message<Turn>> {
   return operate((source, subscriber) => {
-    let message = emptyMessage();
-    source.subscribe(
-      link<StreamEvent>(subscriber, {
-        next: (event) => {
-          const changed = addToMessage(message, event);
-          if (changed === message) return;
-          message = changed;
-          subscriber.next(changed);
-        },
-      }),
-    );
+    const scope = new Scope(false);
+    const log = new TurnLog();
+    let content = emptyMessage();
+    let answering: Flow | undefined;
+    draw<StreamEvent>(source, subscriber, scope, () => ({
+      next: (event) => {
+        const flow = scope.current();
+        // Another answer after one that is whole: another turn of the conversation.
+        if (flow !== answering && answering?.proven === true) log.clear();
+        answering = flow;
+        const dialect = options.dialect ?? (flow?.facts.dialect as Dialect<Turn> | undefined); // the caller's word for its type
+        if (dialect !== undefined) log.add(event, dialect);
+        const changed = addToMessage(content, event);
+        if (changed === content) return;
+        content = changed;
+        subscriber.next(withTurn(changed, dialect, log));
+      },
+    }));
   });
+}
+
+/** Not enumerable: what a message says is what is listed, compared and stored. */
+function withTurn<Turn>(content: MessageContent, dialect: Dialect<Turn> | undefined, log: TurnLog): Message<Turn> {
+  const events = log.view();
+  const toRequest = (): Turn => {
+    if (dialect === undefined) {
+      throw new TypeError('toRequest() needs the dialect of the events; give accumulate({ dialect })');
+    }
+    if (dialect.turn === undefined) {
+      throw new TypeError(`toRequest(): ${dialect.name} knows no conversation, so there is no turn to give back`);
+    }
+    return dialect.turn.build(events());
+  };
+  return Object.defineProperty(content, 'toRequest', { value: toRequest }) as Message<Turn>; // just added
 }

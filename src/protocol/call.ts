@@ -1,4 +1,4 @@
-import type { Billing } from '../types.js';
+import type { Billing, FinishEvent } from '../types.js';
 import type { Dialect } from './dialect.js';
 
 /** One HTTP request of a call, without its credentials. @public */
@@ -46,7 +46,38 @@ export interface ResumePlan {
    * request cannot be continued. Absent where the API has no such thing.
    */
   readonly continueWith?: ((text: string) => CallRequest | undefined) | undefined;
+  /**
+   * The request that opens the stream of known work again, after the event that `cursor` names where the dialect has told one
+   * (`DialectStream.identify`). @defaultValue `stream(workId)`
+   */
+  readonly reopen?: ((workId: string, cursor: string | undefined) => CallRequest) | undefined;
 }
+
+/** What a function gave for a tool call, as it is told to the model. @public */
+export interface ToolResult {
+  /** The id of the tool call. */
+  readonly id: string;
+  readonly name: string;
+  /** Text, or JSON as text. */
+  readonly text: string;
+  /** Set where the tool failed; `text` says how. */
+  readonly isError?: true | undefined;
+}
+
+/**
+ * How the results of tool calls are given back: the provider's knowledge, which `runTools` carries out. `'ask'`: the
+ * conversation so far is sent again with the assistant's turn, as the dialect's `turn` builds it, and the results behind it.
+ * `'post'`: each result is posted by itself, and the same stream goes on.
+ * @public
+ */
+export type ToolPlan =
+  | {
+      readonly by: 'ask';
+      readonly next: (turn: unknown, results: readonly ToolResult[]) => Call;
+      /** True where the provider only paused, and goes on when its turn is sent back as it is. @defaultValue never */
+      readonly isPaused?: ((finish: FinishEvent) => boolean) | undefined;
+    }
+  | { readonly by: 'post'; readonly post: (result: ToolResult) => CallRequest };
 
 /**
  * One request, ready to be subscribed to with `fromCall`: cold and repeatable. It is data; nothing is sent by making one.
@@ -75,6 +106,8 @@ export interface Call {
   readonly leaving: LeavingPolicy;
   /** How to go on after a break; without it `retryOnDisconnect` refuses the call. */
   readonly resume?: ResumePlan | undefined;
+  /** How the results of its tool calls are given back; without it `runTools` refuses the call. */
+  readonly tools?: ToolPlan | undefined;
   /** What to do when the answer is JSON instead of a stream, such as `use gateway.generate() for models that do not stream`. */
   readonly hint?: string | undefined;
 }

@@ -1,5 +1,5 @@
 import { ProtocolError, ProviderError } from '../errors.js';
-import type { ChoiceFinish, FinishReason, HeartbeatEvent, StreamEvent, WireEvent } from '../types.js';
+import type { ChoiceFinish, FinishReason, HeartbeatEvent, RawEvent, StreamEvent, WireEvent } from '../types.js';
 import { type ErrorReport, isRecord, readErrorBody } from './errorBody.js';
 import { Delivered, Replay } from './replay.js';
 import type { StandardSchema } from './standardSchema.js';
@@ -39,15 +39,39 @@ export interface Decoder {
   reattached?(): void;
   /** The work as it is stored, read after a reconnect; throws as `push` does. */
   stored?(work: unknown, emit: Emit): Proof;
+  /** What the stream itself said it is, and how far it has told; `undefined` where it said nothing. */
+  readonly place?: StreamPlace | undefined;
+}
+
+/** What a stream says it is: enough to open it again. @public */
+export interface StreamPlace {
+  /** The id of the work or the answer. */
+  readonly id: string;
+  /** The place in its stream that the last event had; a server can go on after it. */
+  readonly cursor?: string | undefined;
+}
+
+/**
+ * How an answer becomes the assistant's turn of the next request, in the provider's own form. It sees what `accumulate` keeps:
+ * text, thinking and refusals (pieces that follow one another in one output are joined), whole tool calls, tool results, media,
+ * and the raw frames that it needs; no alternative answers.
+ * @public
+ */
+export interface TurnOptions<Turn> {
+  /** Whether a raw frame holds a part of the turn, such as a signature. @defaultValue none does */
+  readonly needs?: ((raw: RawEvent) => boolean) | undefined;
+  readonly build: (events: readonly StreamEvent[]) => Turn;
 }
 
 /** How one wire format is decoded, and how its streams end. @public */
-export interface Dialect {
+export interface Dialect<Turn = unknown> {
   readonly name: string;
   /** The framing to assume where a server's content type does not tell. */
   readonly framing: 'sse' | 'ndjson';
   /** Starts decoding one stream; no state is shared between decoders. */
   decoder(): Decoder;
+  /** How an answer is given back; absent where the format knows no conversation. */
+  readonly turn?: TurnOptions<Turn> | undefined;
 }
 
 /** A heartbeat in place of a piece of the answer that is left out: it was told before, or its place is not known. The work moves. @public */
@@ -73,6 +97,11 @@ export interface DialectStream<State> {
    * @param retryable - whether asking again can help, where the dialect's own rule is not meant
    */
   fail(report: ErrorReport, frame: unknown, retryable?: boolean): never;
+  /**
+   * Notes what the stream said it is, for opening it again.
+   * @param cursor - the place of this frame, where a server can go on after it
+   */
+  identify(id: string, cursor?: string | number): void;
   /** After a reconnect: this connection has nothing more to tell; the work as it is stored is read instead. */
   askStored(): void;
   /**
@@ -83,8 +112,9 @@ export interface DialectStream<State> {
 }
 
 /** A wire format, as `dialect` takes it. @public */
-export interface DialectOptions<Frame, State> {
-  readonly name: string;
+export interface DialectOptions<Frame, State, Turn = unknown> {
+  /** Stands in messages and errors. @defaultValue `'custom'` */
+  readonly name?: string | undefined;
   /** @defaultValue `'sse'` */
   readonly framing?: 'sse' | 'ndjson' | undefined;
   /** The JSON of one frame; loose, so that keys unknown today pass. Any Standard Schema; ours are `zod/mini`. */
@@ -94,8 +124,8 @@ export interface DialectOptions<Frame, State> {
    * @defaultValue `'objects'`
    */
   readonly values?: 'objects' | 'any' | undefined;
-  /** Makes the state of one stream. */
-  readonly start: () => State;
+  /** Makes the state of one stream. @defaultValue a stream has none */
+  readonly start?: (() => State) | undefined;
   /** Translates one frame. A frame for which it emits nothing and proves nothing arrives as `raw`. */
   readonly decode: (frame: Frame, stream: DialectStream<State>) => void;
   /** Reads a failure from a frame before anything else is read; @defaultValue a non-null `error` key, or an event named `error` */
@@ -128,6 +158,8 @@ export interface DialectOptions<Frame, State> {
   readonly reattached?: ((stream: DialectStream<State>) => void) | undefined;
   /** Reads the work as it is stored. @defaultValue it arrives as `raw` */
   readonly stored?: ((work: unknown, stream: DialectStream<State>) => void) | undefined;
+  /** How an answer is given back as the assistant's turn. @defaultValue the format knows no conversation */
+  readonly turn?: TurnOptions<Turn> | undefined;
 }
 
 /**
@@ -139,7 +171,6 @@ export interface DialectOptions<Frame, State> {
  * const api = dialect({
  *   name: 'example',
  *   frame: z.looseObject({ piece: z.optional(z.string()), over: z.optional(z.boolean()) }),
- *   start: () => undefined,
  *   decode: (frame, stream) => {
  *     if (frame.piece) stream.emit({ type: 'text', text: frame.piece, index: 0, name: 'output' });
  *     if (frame.over) { stream.prove('stop'); stream.done(); }
@@ -148,12 +179,11 @@ export interface DialectOptions<Frame, State> {
  * ```
  * @public
  */
-export function dialect<Frame, State>(options: DialectOptions<Frame, State>): Dialect {
-  return {
-    name: options.name,
-    framing: options.framing ?? 'sse',
-    decoder: () => new DialectDecoder(options),
-  };
+export function dialect<Frame, State = undefined, Turn = unknown>(
+  options: DialectOptions<Frame, State, Turn>,
+): Dialect<Turn> {
+  const { name = 'custom', framing = 'sse', turn } = options;
+  return { name, framing, decoder: () => new DialectDecoder(name, options), ...(turn && { turn }) };
 }
 
 interface Finish {
@@ -166,6 +196,9 @@ class DialectDecoder<Frame, State> implements Decoder, DialectStream<State> {
   state: State;
   event = 'message';
   id = '';
+  #workId: string | undefined;
+  #cursor: string | number | undefined;
+  readonly #name: string;
   readonly #options: DialectOptions<Frame, State>;
   #emit: Emit = ignore;
   /** What was delivered, where a new connection may tell it again. */
@@ -187,9 +220,10 @@ class DialectDecoder<Frame, State> implements Decoder, DialectStream<State> {
   /** The last line was cut: the body is not whole, whatever its framing says. */
   #isCut = false;
 
-  constructor(options: DialectOptions<Frame, State>) {
+  constructor(name: string, options: DialectOptions<Frame, State>) {
+    this.#name = name;
     this.#options = options;
-    this.state = options.start();
+    this.state = this.#begin();
     if (options.reattach === 'replay' || options.reattach === 'unknown') this.#delivered = new Delivered();
   }
 
@@ -257,7 +291,7 @@ class DialectDecoder<Frame, State> implements Decoder, DialectStream<State> {
   }
 
   reattached(): void {
-    const { reattach = 'state', start, reattached } = this.#options;
+    const { reattach = 'state', reattached } = this.#options;
     this.#isAnotherAnswer = this.#replay?.isOther ?? false;
     this.#hasEnded = false;
     this.#isSettled = false;
@@ -265,7 +299,7 @@ class DialectDecoder<Frame, State> implements Decoder, DialectStream<State> {
     this.#finish = undefined;
     this.#isCut = false;
     if (this.#delivered !== undefined) {
-      this.state = start();
+      this.state = this.#begin();
       this.#replay = this.#isAnotherAnswer
         ? undefined
         : new Replay(this.#delivered, reattach === 'replay' ? 'sure' : 'doubtful');
@@ -284,6 +318,22 @@ class DialectDecoder<Frame, State> implements Decoder, DialectStream<State> {
     } finally {
       this.#isStored = false;
     }
+  }
+
+  identify(id: string, cursor?: string | number): void {
+    this.#workId = id;
+    this.#cursor = cursor;
+  }
+
+  get place(): StreamPlace | undefined {
+    const cursor = this.#cursor;
+    return this.#workId === undefined
+      ? undefined
+      : { id: this.#workId, cursor: cursor === undefined ? undefined : String(cursor) };
+  }
+
+  #begin(): State {
+    return this.#options.start?.() as State; // without `start` the state's type is `undefined`
   }
 
   askStored(): void {
@@ -369,14 +419,14 @@ class DialectDecoder<Frame, State> implements Decoder, DialectStream<State> {
     const said = message?.slice(0, MAX_QUOTED_CHARS) ?? 'no message';
     throw new ProviderError(
       code === undefined
-        ? `${this.#options.name} reported a failure: ${said}`
-        : `${this.#options.name} reported ${String(code)}: ${said}`,
+        ? `${this.#name} reported a failure: ${said}`
+        : `${this.#name} reported ${String(code)}: ${said}`,
       {
         retryable,
         providerCode: code,
         providerMessage: message,
         frame,
-        context: { dialect: this.#options.name, code },
+        context: { dialect: this.#name, code },
       },
     );
   }
@@ -394,7 +444,8 @@ class DialectDecoder<Frame, State> implements Decoder, DialectStream<State> {
   }
 
   #data(data: string, isUnterminated = false): void {
-    const { marker, name } = this.#options;
+    const { marker } = this.#options;
+    const name = this.#name;
     // Trimming is for the marker and for empty frames alone; JSON allows white space around it. An event named `error` is
     // neither, whatever it holds.
     const first = data.charCodeAt(0);
@@ -437,7 +488,7 @@ class DialectDecoder<Frame, State> implements Decoder, DialectStream<State> {
       this.fail(readErrorBody(frame), frame);
     }
     if (isRecord(frame) || this.#options.values === 'any') {
-      this.#options.decode(validate(this.#options.frame, frame, `a ${this.#options.name} frame`), this);
+      this.#options.decode(validate(this.#options.frame, frame, `a ${this.#name} frame`), this);
     }
     if (this.#effects === before) this.raw(frame);
   }

@@ -34,6 +34,14 @@ export {
   type PolargridOptions,
   type PolargridSampling,
 } from './polargrid.js';
+export {
+  type CallDefinition,
+  type CallParts,
+  type Calls,
+  provider,
+  type Provider,
+  type ProviderDefinition,
+} from './provider.js';
 export type { ProviderRequest } from './providerRequest.js';
 export { stopsBilling } from './stopsBilling.js';
 export type { APIKey, ProviderOptions } from './support.js';

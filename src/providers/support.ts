@@ -22,27 +22,43 @@ export interface ProviderOptions {
   readonly leaving?: Partial<LeavingPolicy> | undefined;
 }
 
-/**
- * Credentials as `Authorization: Bearer <key>`.
- * @throws TypeError where there is neither a key nor the environment variable, or the key cannot stand in a header
- */
-export function bearer(apiKey: APIKey | undefined, env: string, provider: string): Call['authorize'] {
-  return credentials(apiKey, env, provider, (key) => ({ authorization: `Bearer ${key}` }));
+/** How a provider's key is found and sent. */
+export interface KeyRules {
+  readonly name: string;
+  readonly env?: string | undefined;
+  readonly keyHeader?: string | undefined;
+  readonly key?: 'required' | 'optional' | undefined;
 }
 
 /**
- * Credentials in a header of the API's own.
+ * Credentials from a key: a bearer token, or a header of the API's own.
  * @throws TypeError where there is neither a key nor the environment variable, or the key cannot stand in a header
  */
+export function authorizer(
+  { name, env, keyHeader, key = 'required' }: KeyRules,
+  apiKey: APIKey | undefined,
+): Call['authorize'] {
+  const headersOf = (value: string): Readonly<Record<string, string>> =>
+    keyHeader === undefined ? { authorization: `Bearer ${value}` } : { [keyHeader]: value };
+  return credentials(apiKey, env, name, key, headersOf);
+}
+
+/** Credentials as `Authorization: Bearer <key>`. */
+export function bearer(apiKey: APIKey | undefined, env: string, provider: string): Call['authorize'] {
+  return authorizer({ name: provider, env }, apiKey);
+}
+
+/** Credentials in a header of the API's own. */
 export function keyHeader(name: string, apiKey: APIKey | undefined, env: string, provider: string): Call['authorize'] {
-  return credentials(apiKey, env, provider, (key) => ({ [name]: key }));
+  return authorizer({ name: provider, env, keyHeader: name }, apiKey);
 }
 
 /** Refuses what is wrong at once; a synchronous key stays synchronous, so that its request leaves in the same turn. */
 function credentials(
   apiKey: APIKey | undefined,
-  env: string,
+  env: string | undefined,
   provider: string,
+  need: 'required' | 'optional',
   headersOf: (key: string) => Readonly<Record<string, string>>,
 ): Call['authorize'] {
   if (typeof apiKey === 'function') {
@@ -53,9 +69,11 @@ function credentials(
         : headersOf(checkKey(key, provider));
     };
   }
-  const key = apiKey ?? environment(env);
+  const key = apiKey ?? (env === undefined ? undefined : environment(env));
   if (key === undefined) {
-    throw new TypeError(`${provider} needs a key: give ${provider}({ apiKey }) or set the environment variable ${env}`);
+    if (need === 'optional') return () => ({});
+    const or = env === undefined ? '' : ` or set the environment variable ${env}`;
+    throw new TypeError(`${provider} needs a key: give ${provider}({ apiKey })${or}`);
   }
   const headers = headersOf(checkKey(key, provider));
   return () => headers;

@@ -172,9 +172,9 @@ function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
 }
 
 function connect(call: Call, flow: Flow, options: FromCallOptions, subscriber: Subscriber<StreamEvent>): void {
-  const { provider, model } = call;
+  const { provider, model, dialect } = call;
   const { position } = flow;
-  flow.facts = { ...flow.facts, provider, model, billing: (verb) => billingAfter(call, verb) };
+  flow.facts = { ...flow.facts, provider, model, dialect, billing: (verb) => billingAfter(call, verb) };
   if (position.keeper !== undefined && call.resume === undefined) {
     flow.end('error');
     subscriber.error(withoutPlan(provider));
@@ -188,7 +188,7 @@ function connect(call: Call, flow: Flow, options: FromCallOptions, subscriber: S
   flow.asked = position.asked;
   let asking: Asking | undefined;
   connectDecoder(subscriber, {
-    dialect: call.dialect,
+    dialect,
     flow,
     going,
     options,
@@ -216,7 +216,7 @@ function howToGoOn({ resume, submit, workId }: Call, position: Position): Going 
   if (position.attempt === 0) return 'first';
   const { by, continueWith } = resume ?? { by: 'ask' };
   if (by === 'reattach') {
-    const isKnown = (workId ?? position.workId) !== undefined;
+    const isKnown = (workId ?? position.workId ?? position.decoder?.place?.id) !== undefined;
     // Work that exists, and to which a request adds: whether it was added is known by the answer alone.
     if (isKnown && (submit === undefined || position.isSubmitted)) return 'on';
   }
@@ -369,12 +369,14 @@ class Asking {
   }
 
   get #workId(): string {
-    return this.#call.workId ?? this.#flow.position.workId ?? '';
+    const { workId, decoder } = this.#flow.position;
+    return this.#call.workId ?? workId ?? decoder?.place?.id ?? '';
   }
 
   #reopen(): void {
     const { stream, resume } = this.#call;
-    const request = stream(this.#workId);
+    const { decoder } = this.#flow.position;
+    const request = resume?.reopen?.(this.#workId, decoder?.place?.cursor) ?? stream(this.#workId);
     const id = resume?.by === 'last-event-id' ? headerOf(this.#flow.position) : undefined;
     this.#stream(id === undefined ? request : { ...request, headers: { ...request.headers, 'last-event-id': id } });
   }

@@ -1,15 +1,15 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { addToMessage, emptyMessage, type Message } from '../../src/internal/message.js';
+import { addToMessage, emptyMessage, type MessageContent } from '../../src/internal/message.js';
 import type { StreamEvent, ToolCallEvent } from '../../src/types.js';
 
-const empty: Message = { outputs: [], thinking: '', toolCalls: [], toolCallPreviews: [], restarts: 0 };
+const empty: MessageContent = { outputs: [], thinking: '', toolCalls: [], toolCallPreviews: [], restarts: 0 };
 
 function text(piece: string, index = 0, name = 'output'): StreamEvent {
   return { type: 'text', text: piece, index, name };
 }
 
-function said(content: string, done = false, index = 0, name = 'output'): Message['outputs'][number] {
+function said(content: string, done = false, index = 0, name = 'output'): MessageContent['outputs'][number] {
   return { type: 'text', index, name, content, done };
 }
 
@@ -21,7 +21,7 @@ function call(id: string, index = 0): ToolCallEvent {
   return { type: 'tool-call', index, id, name: 'look', arguments: { q: 1 }, argumentsText: '{"q":1}' };
 }
 
-function preview(id: string, argumentsText: string, name = 'look', index = 0): Message['toolCallPreviews'][number] {
+function preview(id: string, argumentsText: string, name = 'look', index = 0): MessageContent['toolCallPreviews'][number] {
   return { id, index, name, argumentsText, complete: false };
 }
 
@@ -32,12 +32,12 @@ const image: StreamEvent = { type: 'media', kind: 'image', content: 'one', index
 const restart: StreamEvent = { type: 'restart', attempt: 2, because: 'lost', discard: { chars: 1 } };
 
 /** The message after each event. */
-function steps(...list: readonly StreamEvent[]): readonly Message[] {
+function steps(...list: readonly StreamEvent[]): readonly MessageContent[] {
   let message = emptyMessage();
   return list.map((event) => (message = addToMessage(message, event)));
 }
 
-function last(...list: readonly StreamEvent[]): Message {
+function last(...list: readonly StreamEvent[]): MessageContent {
   return steps(...list).at(-1) ?? emptyMessage();
 }
 
@@ -154,7 +154,7 @@ describe('a message', () => {
 });
 
 describe('the cost of an event', () => {
-  function partsOf(message: Message): readonly object[] {
+  function partsOf(message: MessageContent): readonly object[] {
     const { outputs, toolCalls, toolCallPreviews } = message;
     return [message, outputs, toolCalls, toolCallPreviews, ...outputs, ...toolCalls, ...toolCallPreviews];
   }
@@ -222,7 +222,7 @@ describe('any events', () => {
     fc.assert(
       fc.property(fc.array(anyEvent, { maxLength: 40 }), (list) => {
         const photographs: string[] = [];
-        const seen: Message[] = [];
+        const seen: MessageContent[] = [];
         let message = emptyMessage();
         for (const event of list) {
           message = addToMessage(message, event);

@@ -2,7 +2,7 @@ import * as fc from 'fast-check';
 import { lastValueFrom, of, Subject, take, toArray } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import { accumulate } from '../../src/operators/accumulate.js';
-import type { Message, StreamEvent } from '../../src/index.js';
+import type { Message, MessageContent, StreamEvent } from '../../src/index.js';
 import { marbles } from '../support/marbles.js';
 
 const place = { index: 0, name: 'output' } as const;
@@ -16,10 +16,10 @@ const events: Record<string, StreamEvent> = {
   r: { type: 'restart', attempt: 2, because: 'lost', discard: { chars: 1 } },
   f: { type: 'finish', reason: 'stop' },
 };
-const empty: Message = { outputs: [], thinking: '', toolCalls: [], toolCallPreviews: [], restarts: 0 };
+const empty: MessageContent = { outputs: [], thinking: '', toolCalls: [], toolCallPreviews: [], restarts: 0 };
 const text = (content: string, done = false, index = 0) =>
   ({ type: 'text', index, name: 'output', content, done }) as const;
-const messages: Record<string, Message> = {
+const contents: Record<string, MessageContent> = {
   1: { ...empty, outputs: [text('A')] },
   2: { ...empty, outputs: [text('A')], thinking: 'T' },
   3: { ...empty, outputs: [text('AB')], thinking: 'T' },
@@ -27,6 +27,7 @@ const messages: Record<string, Message> = {
   5: { ...empty, restarts: 1 },
   6: { ...empty, outputs: [text('B')], restarts: 1 },
 };
+const messages = contents as Record<string, Message>; // `toRequest` is not enumerable, and not compared
 
 async function whole(...list: StreamEvent[]): Promise<Message> {
   return lastValueFrom(of(...list).pipe(accumulate()));

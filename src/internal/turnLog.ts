@@ -1,0 +1,69 @@
+import type { Dialect } from '../protocol/dialect.js';
+import type { StreamEvent } from '../types.js';
+
+type Piece = Extract<StreamEvent, { type: 'text' | 'thinking' | 'refusal' }>;
+
+/**
+ * What a dialect needs to give an answer back as the assistant's turn: its text, joined where pieces follow one another in one
+ * output, its whole calls, and the raw frames that the dialect asks for. Adding costs a constant; what is shown does not change.
+ */
+export class TurnLog {
+  /** Only added to, so that those who were shown its beginning keep it. */
+  #closed: StreamEvent[] = [];
+  #open: Piece | undefined;
+
+  /** The answer begins anew, or another one does. */
+  clear(): void {
+    this.#closed = [];
+    this.#open = undefined;
+  }
+
+  add(event: StreamEvent, dialect: Dialect): void {
+    switch (event.type) {
+      case 'text':
+      case 'thinking':
+      case 'refusal':
+        if (event.alternative !== true) this.#join(event);
+        break;
+      case 'tool-call':
+      case 'media':
+        if (event.alternative !== true) this.#close(event);
+        break;
+      case 'tool-result':
+      case 'finish':
+        this.#close(event);
+        break;
+      case 'raw':
+        if (dialect.turn?.needs?.(event) === true) this.#close(event);
+        break;
+      case 'restart':
+        this.clear();
+        break;
+      default: // tells of the way, or is for preview
+    }
+  }
+
+  /** Shows what is there now. */
+  view(): () => readonly StreamEvent[] {
+    const closed = this.#closed;
+    const { length } = closed;
+    const open = this.#open;
+    return () => (open === undefined ? closed.slice(0, length) : [...closed.slice(0, length), open]);
+  }
+
+  #join(event: Piece): void {
+    const open = this.#open;
+    if (open?.type === event.type && open.index === event.index && open.name === event.name) {
+      this.#open = { ...open, text: open.text + event.text };
+      return;
+    }
+    if (open !== undefined) this.#closed.push(open);
+    this.#open = event;
+  }
+
+  #close(event: StreamEvent): void {
+    if (this.#open !== undefined) this.#closed.push(this.#open);
+    this.#open = undefined;
+    this.#closed.push(event);
+  }
+}
