@@ -1,4 +1,4 @@
-import type { Dialect } from '../protocol/dialect.js';
+import type { TurnOptions } from '../protocol/dialect.js';
 import type { StreamEvent } from '../types.js';
 
 type Piece = Extract<StreamEvent, { type: 'text' | 'thinking' | 'refusal' }>;
@@ -18,7 +18,8 @@ export class TurnLog {
     this.#open = undefined;
   }
 
-  add(event: StreamEvent, dialect: Dialect): void {
+  /** @param needs - whether a raw frame is part of the turn */
+  add(event: StreamEvent, needs: TurnOptions<unknown>['needs']): void {
     switch (event.type) {
       case 'text':
       case 'thinking':
@@ -34,7 +35,7 @@ export class TurnLog {
         this.#close(event);
         break;
       case 'raw':
-        if (dialect.turn?.needs?.(event) === true) this.#close(event);
+        if (needs?.(event) === true) this.#close(event);
         break;
       case 'restart':
         this.clear();

@@ -65,7 +65,7 @@ export function accumulate<Turn = unknown>(
         if (flow !== answering && answering?.proven === true) log.clear();
         answering = flow;
         const dialect = options.dialect ?? (flow?.facts.dialect as Dialect<Turn> | undefined); // the caller's word for its type
-        if (dialect !== undefined) log.add(event, dialect);
+        if (dialect !== undefined) log.add(event, dialect.turn?.needs);
         const changed = addToMessage(content, event);
         if (changed === content) return;
         content = changed;

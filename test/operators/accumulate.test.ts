@@ -1,8 +1,11 @@
 import * as fc from 'fast-check';
-import { lastValueFrom, of, Subject, take, toArray } from 'rxjs';
+import { concat, delay, lastValueFrom, type Observable, of, Subject, take, toArray } from 'rxjs';
 import { describe, expect, it } from 'vitest';
+import * as z from 'zod/mini';
 import { accumulate } from '../../src/operators/accumulate.js';
-import type { Message, MessageContent, StreamEvent } from '../../src/index.js';
+import { decode } from '../../src/operators/decode.js';
+import { dialect } from '../../src/protocol/dialect.js';
+import type { Message, MessageContent, RawEvent, StreamEvent, WireEvent } from '../../src/index.js';
 import { marbles } from '../support/marbles.js';
 
 const place = { index: 0, name: 'output' } as const;
@@ -168,7 +171,7 @@ describe('accumulate', () => {
     const piece = fc.record({ index: fc.integer({ min: 0, max: 3 }), text: fc.string({ minLength: 1 }) });
     fc.assert(
       fc.property(fc.array(piece, { minLength: 1, maxLength: 50 }), (pieces) => {
-        let message: Message = empty;
+        let message: MessageContent = empty;
         of(...pieces.map(({ index, text: said }): StreamEvent => ({ type: 'text', text: said, index, name: 'output' })))
           .pipe(accumulate())
           .subscribe((next) => (message = next));
@@ -199,5 +202,121 @@ describe('accumulate', () => {
     });
     subject.next({ type: 'text', text: 'A', ...place });
     expect(heard).toEqual(['A', 'AB']);
+  });
+
+  describe('toRequest', () => {
+    interface Turn {
+      readonly role: 'assistant';
+      readonly content: readonly unknown[];
+    }
+    const signed = (raw: RawEvent): boolean => Object.hasOwn(raw.frame as object, 'signature');
+    const mine = dialect({
+      name: 'mine',
+      frame: z.looseObject({ event: z.optional(z.unknown()), end: z.optional(z.boolean()) }),
+      decode: ({ event, end }, stream) => {
+        if (event !== undefined) stream.emit(event as StreamEvent);
+        if (end === true) stream.done();
+      },
+      turn: {
+        needs: signed,
+        build: (seen): Turn => ({
+          role: 'assistant',
+          content: seen.flatMap((event): unknown => {
+            if (event.type === 'text' || event.type === 'thinking') return `${event.type}: ${event.text}`;
+            if (event.type === 'raw') return event.frame;
+            return event.type === 'finish' ? [] : event.type;
+          }),
+        }),
+      },
+    });
+    const lineOf = (frame: object): WireEvent => ({ type: 'line', data: JSON.stringify(frame), number: 1 });
+    const linesOf = (...list: readonly StreamEvent[]): WireEvent[] => list.map((event) => lineOf({ event }));
+    const call: StreamEvent = {
+      type: 'tool-call',
+      index: 0,
+      id: 'c',
+      name: 'look',
+      arguments: {},
+      argumentsText: '{}',
+    };
+    const told: readonly StreamEvent[] = [
+      { type: 'thinking', text: 'Let ', index: 0, name: 'thinking' },
+      { type: 'thinking', text: 'me', index: 0, name: 'thinking' },
+      { type: 'raw', frame: { noise: 1 } },
+      { type: 'raw', frame: { signature: 'x+/=' } },
+      { type: 'heartbeat', comment: '' },
+      { type: 'text', text: 'A', ...place },
+      { type: 'text', text: 'other', index: 1, name: 'output', alternative: true },
+      { type: 'usage', outputTokens: 1, provenance: 'reported' },
+      { type: 'text', text: 'B', ...place },
+      { type: 'tool-call-delta', index: 0, id: 'c', name: 'look', argumentsDelta: '{' },
+      call,
+    ];
+    const turn = ['thinking: Let me', { signature: 'x+/=' }, 'text: AB', 'tool-call'];
+
+    it("gives the turn in the dialect's form: joined text, whole calls, and the frames that it needs", async () => {
+      const wire = [...linesOf(...told), lineOf({ end: true })];
+      const message = await lastValueFrom(of(...wire).pipe(decode(mine), accumulate()));
+      expect(message.toRequest()).toStrictEqual({ role: 'assistant', content: turn });
+    });
+
+    it('gives of each message what it says, and no more when more has come', async () => {
+      const messages = await lastValueFrom(
+        of(
+          ...linesOf({ type: 'text', text: 'A', ...place }, { type: 'text', text: 'B', ...place }),
+          lineOf({ end: true }),
+        ).pipe(decode(mine), accumulate(), toArray()),
+      );
+      expect(messages.map((message) => message.toRequest())).toMatchObject([
+        { content: ['text: A'] },
+        { content: ['text: AB'] },
+        { content: ['text: AB'] },
+      ]);
+    });
+
+    it('knows the dialect behind an asynchronous operator, and of a whole call', async () => {
+      const wire = [...linesOf(...told), lineOf({ end: true })];
+      const late = await lastValueFrom(of(...wire).pipe(decode(mine), delay(0), accumulate()));
+      expect(late.toRequest()).toMatchObject({ content: turn });
+    });
+
+    it('takes the dialect that it is given for events from elsewhere, and its type with it', async () => {
+      const message = await lastValueFrom(of(...told).pipe(accumulate({ dialect: mine })));
+      const given: Turn = message.toRequest();
+      expect(given.content).toStrictEqual(turn);
+    });
+
+    it('says so where it does not know the dialect, or where that knows no conversation', async () => {
+      const lone = await whole(...told);
+      expect(() => lone.toRequest()).toThrow(/accumulate\(\{ dialect \}\)/);
+      const mute = dialect({ name: 'mute', frame: z.looseObject({}), decode: () => undefined });
+      const message = await lastValueFrom(of(...told).pipe(accumulate({ dialect: mute })));
+      expect(() => message.toRequest()).toThrow(/mute knows no conversation/);
+    });
+
+    it('begins anew with a restart', async () => {
+      const message = await lastValueFrom(
+        of(
+          ...told,
+          { type: 'restart', attempt: 2, because: 'lost', discard: { chars: 1 } } as const,
+          { type: 'text', text: 'new', ...place } as const,
+        ).pipe(accumulate({ dialect: mine })),
+      );
+      expect(message.toRequest().content).toStrictEqual(['text: new']);
+    });
+
+    it('is of the newest answer where one follows another', async () => {
+      const answer = (text: string): Observable<StreamEvent> =>
+        of(...linesOf({ type: 'text', text, ...place }), lineOf({ end: true })).pipe(decode(mine));
+      const message = await lastValueFrom(concat(answer('first'), answer('second')).pipe(accumulate()));
+      expect(message.toRequest()).toMatchObject({ content: ['text: second'] });
+    });
+
+    it('is no part of what a message says: it is not listed, compared, copied or printed', async () => {
+      const message = await lastValueFrom(of(...told).pipe(accumulate({ dialect: mine })));
+      expect(Object.keys(message)).not.toContain('toRequest');
+      expect(JSON.stringify(message)).not.toContain('toRequest');
+      expect(structuredClone(message)).toEqual(message);
+    });
   });
 });
