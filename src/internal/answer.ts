@@ -1,5 +1,5 @@
 import { isMillraceError } from '../errors.js';
-import { type Decoder, type Dialect, type Emit, MOVED, type Proof } from '../protocol/dialect.js';
+import { type Decoder, type Dialect, type Emit, MOVED, type Proof, type StreamPlace } from '../protocol/dialect.js';
 import type { NDJSONLine, OutputPlace, RestartEvent, StreamEvent, WarningEvent, WireEvent } from '../types.js';
 import type { Flow } from './flow.js';
 import type { Going, Position } from './position.js';
@@ -77,6 +77,11 @@ export class Answer {
       if (this.#again !== undefined) this.#begin(this.#again, event, emit);
       else emit(event.type === 'restart' ? this.#restart(event.because) : event);
     };
+  }
+
+  /** What the stream said it is, and how far it has told. */
+  get place(): StreamPlace | undefined {
+    return this.#decoder.place;
   }
 
   /** The next connection to the same work is read. */

@@ -44,6 +44,8 @@ export class Position {
   isSubmitted = false;
   /** The id of work that this call created and that may be running. */
   created: string | undefined;
+  /** The id of work that was cancelled. */
+  cancelled: string | undefined;
   /** Stops the call, also while it is not being asked. */
   signal: AbortSignal | undefined;
   /** Cancels that work, where it can be. */

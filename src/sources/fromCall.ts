@@ -174,7 +174,8 @@ function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
 function connect(call: Call, flow: Flow, options: FromCallOptions, subscriber: Subscriber<StreamEvent>): void {
   const { provider, model, dialect } = call;
   const { position } = flow;
-  flow.facts = { ...flow.facts, provider, model, dialect, billing: (verb) => billingAfter(call, verb) };
+  let asking: Asking | undefined;
+  flow.facts = { ...flow.facts, provider, model, dialect, billing: (verb) => billingAfter(call, verb, asking) };
   if (position.keeper !== undefined && call.resume === undefined) {
     flow.end('error');
     subscriber.error(withoutPlan(provider));
@@ -186,7 +187,6 @@ function connect(call: Call, flow: Flow, options: FromCallOptions, subscriber: S
   position.attempt += 1;
   if (going === 'anew' || going === 'continued') position.asked = {};
   flow.asked = position.asked;
-  let asking: Asking | undefined;
   connectDecoder(subscriber, {
     dialect,
     flow,
@@ -243,9 +243,9 @@ function continuation({ received }: Position, continueWith: ResumePlan['continue
   return text === '' || truncated ? undefined : continueWith?.(text);
 }
 
-function billingAfter({ leaving }: Call, verb: Verb): Billing {
+function billingAfter({ leaving }: Call, verb: Verb, asking: Asking | undefined): Billing {
   if (verb === 'drain') return 'ended';
-  return verb === 'stop' ? leaving.stop : leaving.disconnect;
+  return verb === 'stop' && asking?.isOutOfReach !== true ? leaving.stop : leaving.disconnect;
 }
 
 function addHint(error: unknown, { hint }: Call): unknown {
@@ -362,21 +362,32 @@ class Asking {
       return;
     }
     const continued = this.#going === 'continued' ? continuation(position, resume?.continueWith) : undefined;
+    if (submit === undefined && workId === undefined) this.#cancelWhenGivenUp();
     if (continued !== undefined) this.#stream(continued);
     else if (submit === undefined) this.#stream(stream(workId ?? ''));
     else if (workId === undefined) this.#submit(submit);
     else this.#streamThenSubmit(stream(workId), submit);
   }
 
+  /** The request that begins the work went out, and the stream has not told the id by which it could be cancelled. */
+  get isOutOfReach(): boolean {
+    const { cancel, submit, workId } = this.#call;
+    return cancel !== undefined && submit === undefined && workId === undefined && this.#toldId === undefined;
+  }
+
+  /** The id of work that this call began by asking for its stream, as the stream told it. */
+  get #toldId(): string | undefined {
+    const { submit, workId } = this.#call;
+    return submit === undefined && workId === undefined ? this.#answer.place?.id : undefined;
+  }
+
   get #workId(): string {
-    const { workId, decoder } = this.#flow.position;
-    return this.#call.workId ?? workId ?? decoder?.place?.id ?? '';
+    return this.#call.workId ?? this.#flow.position.workId ?? this.#toldId ?? '';
   }
 
   #reopen(): void {
     const { stream, resume } = this.#call;
-    const { decoder } = this.#flow.position;
-    const request = resume?.reopen?.(this.#workId, decoder?.place?.cursor) ?? stream(this.#workId);
+    const request = resume?.reopen?.(this.#workId, this.#answer.place?.cursor) ?? stream(this.#workId);
     const id = resume?.by === 'last-event-id' ? headerOf(this.#flow.position) : undefined;
     this.#stream(id === undefined ? request : { ...request, headers: { ...request.headers, 'last-event-id': id } });
   }
@@ -493,11 +504,7 @@ class Asking {
               }
               position.workId = created;
               position.isSubmitted = true;
-              if (this.#options.onUnsubscribe !== 'leave') {
-                position.cancel = () => {
-                  this.#cancel();
-                };
-              }
+              this.#cancelWhenGivenUp();
               this.#flow.deliver(() => {
                 this.#answer.submitted(answered);
               });
@@ -580,12 +587,21 @@ class Asking {
     } else if (isStopped) this.#cancel();
   }
 
+  /** Work that this call began is cancelled where whoever asks it again gives up, unless it is to be left. */
+  #cancelWhenGivenUp(): void {
+    if (this.#options.onUnsubscribe === 'leave') return;
+    this.#flow.position.cancel = () => {
+      this.#cancel();
+    };
+  }
+
   #cancel(): void {
     const { cancel } = this.#call;
     const { position } = this.#flow;
-    const workId = position.created;
-    position.created = undefined; // once
-    if (cancel === undefined || workId === undefined) return;
+    const workId = position.created ?? this.#toldId;
+    position.created = undefined;
+    if (cancel === undefined || workId === undefined || workId === position.cancelled) return;
+    position.cancelled = workId; // once
     const { cancelTimeoutMs = 5_000, scheduler = asyncScheduler } = this.#options;
     const request = cancel(workId);
     runApart(() => {
