@@ -36,6 +36,7 @@ export type { OnPartial } from './internal/partialFile.js';
 export type { OnUnresumable } from './internal/position.js';
 export type { OutputSelection } from './internal/selectOutput.js';
 export type { TaskFailure, TaskStatusChange, TaskSummary, TaskUpdate } from './internal/taskSummary.js';
+export type { Tool, ToolContext, ToolLimits, ToolRound, Tools } from './internal/toolRun.js';
 export { accumulate, type AccumulateOptions } from './operators/accumulate.js';
 export { collectLogs, type CollectLogsOptions } from './operators/collectLogs.js';
 export { bufferSentences, type BufferSentencesOptions } from './operators/bufferSentences.js';
@@ -87,6 +88,7 @@ export { fromHTTP, type FromHTTPOptions, type HTTPResponse } from './sources/fro
 export { fromSSE, type FromSSEOptions, type SSEReconnect } from './sources/fromSSE.js';
 export { type Keyed, mergeStreams, type MergeStreamsOptions, type StreamsByKey } from './sources/mergeStreams.js';
 export { raceStreams, type RaceStreamsOptions } from './sources/raceStreams.js';
+export { runTools, type RunToolsOptions } from './sources/runTools.js';
 export type {
   Billing,
   ChoiceFinish,

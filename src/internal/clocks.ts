@@ -108,6 +108,7 @@ export class Clocks {
     this.#isReceiving = true;
     const current = this.scope.current();
     this.#isReceiving = false;
+    if (current?.facts.isMarker === true) return; // of the program's own making, such as the result of a tool
     const flow = current !== undefined && this.#attempts.has(current) ? current : undefined;
     const attempt = this.#attempts.get(flow) ?? this.#beginWithout(now);
     if (attempt !== undefined) this.#noteHeaders(attempt, now);
@@ -176,6 +177,7 @@ export class Clocks {
 
   #onFlow(flow: Flow): void {
     if (this.#state === 'over' || flow.state !== 'open' || this.#attempts.has(flow)) return;
+    if (flow.facts.isMarker === true) return;
     const now = this.#scheduler.now();
     this.#read();
     // One that is known by its delivery was asked for before: it is what was waited for.

@@ -167,8 +167,11 @@ export class Evidence {
   }
 
   #billing({ outcome, error }: Verdict): Billing {
-    const { facts, left } = this.#last ?? {};
+    const { facts, left, state } = this.#last ?? {};
     if (outcome === 'complete' || hasCode(error, 'ERR_HTTP')) return 'ended';
+    // What was asked for is whole, and only the program's own work was stopped.
+    const isOver = state === 'complete' && [...this.#missed, ...this.scope.flows].every((flow) => flow.facts.isMarker);
+    if (isOver) return 'ended';
     // A provider that reports a failure has ended the work, unless it says that asking again can help: it may requeue.
     if (hasCode(error, 'ERR_PROVIDER') && !isRetryable(error)) return 'ended';
     return facts?.billing?.(left?.verb ?? 'disconnect') ?? 'unknown';

@@ -65,7 +65,7 @@ export interface FlowFacts {
   readonly call?: object | undefined;
   /** How its answer is decoded, and given back. */
   readonly dialect?: Dialect | undefined;
-  /** Stands for a stop on purpose, not for something that was asked. */
+  /** Stands for a stop on purpose, or for work of the program between two requests, not for something that was asked. */
   readonly isMarker?: boolean | undefined;
   /** What becomes of the bill when it is left so. */
   readonly billing?: ((verb: Verb) => Billing) | undefined;

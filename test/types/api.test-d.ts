@@ -1,17 +1,21 @@
 import type { Observable, OperatorFunction } from 'rxjs';
 import { expectTypeOf } from 'vitest';
 import {
+  accumulate,
   asyncIterableFrom,
   type Call,
   type Collected,
   collect,
   decode,
+  dialect,
   type Dialect,
   fromCall,
   fromHTTP,
+  type Message,
   parseNDJSON,
   parseSSE,
   type Receipt,
+  runTools,
   type ServerSentEvent,
   stopOn,
   type StreamEvent,
@@ -22,17 +26,20 @@ import {
   toStdout,
   toTokens,
 } from 'millrace';
+import * as z from 'zod/mini';
 import { gateway, inferencesh, infernet, infron, polargrid } from 'millrace/providers';
 
 declare const call: Call;
-declare const dialect: Dialect;
+declare const anyDialect: Dialect;
 declare const events: Observable<StreamEvent>;
 
 // A pipe reads from left to right, and each stage takes what the one before gives.
 expectTypeOf(fromHTTP('http://127.0.0.1/')).toEqualTypeOf<Observable<Uint8Array>>();
 expectTypeOf(parseSSE()).toEqualTypeOf<OperatorFunction<Uint8Array, ServerSentEvent>>();
-expectTypeOf(fromHTTP('http://127.0.0.1/').pipe(parseSSE(), decode(dialect))).toEqualTypeOf<Observable<StreamEvent>>();
-expectTypeOf(fromHTTP('http://127.0.0.1/').pipe(parseNDJSON(), decode(dialect))).toEqualTypeOf<
+expectTypeOf(fromHTTP('http://127.0.0.1/').pipe(parseSSE(), decode(anyDialect))).toEqualTypeOf<
+  Observable<StreamEvent>
+>();
+expectTypeOf(fromHTTP('http://127.0.0.1/').pipe(parseNDJSON(), decode(anyDialect))).toEqualTypeOf<
   Observable<StreamEvent>
 >();
 expectTypeOf(fromCall(call).pipe(toTokens())).toEqualTypeOf<Observable<string>>();
@@ -88,3 +95,37 @@ inferencesh({ apiKey: 'k' }).run({ input: {} });
 // @ts-expect-error a key is a string or a function that gives one
 infernet({ apiKey: 7 });
 expectTypeOf(gateway({ apiKey: 'k' }).chat.dialect).toEqualTypeOf<Dialect>();
+
+// A function gets what its schema makes of the arguments; without a schema they are unknown.
+runTools(call, {
+  weather: {
+    parameters: z.object({ city: z.string() }),
+    run: (args) => {
+      expectTypeOf(args).toEqualTypeOf<{ city: string }>();
+      return args.city;
+    },
+  },
+  anything: {
+    run: (args, { signal }) => {
+      expectTypeOf(args).toBeUnknown();
+      expectTypeOf(signal).toEqualTypeOf<AbortSignal>();
+    },
+  },
+  confirm: {},
+});
+// @ts-expect-error the schema gives no such member
+runTools(call, { weather: { parameters: z.object({ city: z.string() }), run: ({ town }) => String(town) } });
+
+// A dialect's turn gives its type to the message.
+const counted = dialect({
+  frame: z.looseObject({ n: z.number() }),
+  decode: ({ n }, stream) => {
+    expectTypeOf(n).toEqualTypeOf<number>();
+    expectTypeOf(stream.state).toEqualTypeOf<undefined>();
+  },
+  turn: { build: (seen) => ({ role: 'assistant' as const, pieces: seen.length }) },
+});
+expectTypeOf(events.pipe(accumulate({ dialect: counted }))).toEqualTypeOf<
+  Observable<Message<{ role: 'assistant'; pieces: number }>>
+>();
+expectTypeOf(events.pipe(accumulate())).toEqualTypeOf<Observable<Message>>();
