@@ -19,19 +19,16 @@ export class Branch {
     return this.#flows;
   }
 
-  /** Sinks do not ask the flows so far any more: what they brought is void, or somebody else goes on with it. */
+  /**
+   * Sinks do not ask the flows so far any more: what they brought is void, or somebody else goes on with it. Its own flows only:
+   * the one that is delivering now may be another branch's.
+   */
   excuse(): void {
-    this.scope.current();
     for (const flow of this.#flows) flow.excused = !flow.proven;
   }
 
   /** Leaves this branch's flows, and theirs alone, by a verb. */
   leave(verb: Verb, run: () => void): void {
     leaveAs(verb, 'unsubscribe', run, this.scope);
-  }
-
-  /** Forgets the flows so far: a new attempt begins. */
-  forget(): void {
-    this.#flows.clear();
   }
 }

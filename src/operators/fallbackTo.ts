@@ -1,7 +1,7 @@
 import { from, type MonoTypeOperatorFunction, type Observable, type ObservableInput, type Subscriber } from 'rxjs';
 import { isMillraceError } from '../errors.js';
 import { Branch } from '../internal/branch.js';
-import { type Flow, thisPlace } from '../internal/flow.js';
+import { thisPlace } from '../internal/flow.js';
 import { hasCode } from '../internal/hasCode.js';
 import { draw, operate } from '../internal/operate.js';
 import { requireOneOf } from '../internal/require.js';
@@ -84,11 +84,10 @@ export function fallbackTo(
         first.scope.current();
         // Streams beside the one that failed are left for good, and first: what they occupy is free for the other stream.
         upstream.unsubscribe();
-        const failed = [...first.flows];
         onFallback?.(error);
         if (subscriber.closed) return;
         here(() => {
-          takeOver(from(other), subscriber, { error, failed, delivered });
+          takeOver(from(other), subscriber, { error, first, delivered });
         });
       },
     }));
@@ -98,14 +97,14 @@ export function fallbackTo(
 /** What the first stream left behind. */
 interface Legacy {
   readonly error: unknown;
-  readonly failed: readonly Flow[];
+  readonly first: Branch;
   readonly delivered: Delivered;
 }
 
 function takeOver(
   source: Observable<StreamEvent>,
   subscriber: Subscriber<StreamEvent>,
-  { error, failed, delivered }: Legacy,
+  { error, first, delivered }: Legacy,
 ): void {
   const { scope } = new Branch();
   let hasTakenOver = false;
@@ -117,7 +116,7 @@ function takeOver(
   };
   const begin = (event: StreamEvent): void => {
     hasTakenOver = true;
-    for (const flow of failed) flow.excused = !flow.proven;
+    first.excuse();
     const restart = delivered.restartBefore(event);
     if (restart === undefined) {
       subscriber.next(event);

@@ -200,12 +200,9 @@ class Race {
       return {
         next: (event) => {
           if (this.#winner === racer) {
-            if (this.#waiting === undefined) this.#subscriber.next(event);
-            else {
-              this.#waiting.push(() => {
-                this.#subscriber.next(event);
-              });
-            }
+            tell(() => {
+              this.#subscriber.next(event);
+            });
           } else if (this.#winner !== undefined) return;
           else if (signOf(event) === 'content' || event.type === 'finish') this.#win(racer, event);
           else if (event.type === 'heartbeat') this.#subscriber.next(event);
@@ -287,15 +284,10 @@ function positionsOf({ flows }: Branch): readonly Position[] {
 }
 
 function leave({ branch, link }: Racer): void {
-  excuse(branch);
+  branch.excuse();
   branch.leave('stop', () => {
     link.unsubscribe();
   });
   // Again, for a flow that was subscribed late and is known since it was left.
-  excuse(branch);
-}
-
-/** Its own flows only: the one that is delivering now is the winner's. */
-function excuse({ flows }: Branch): void {
-  for (const flow of flows) flow.excused = !flow.proven;
+  branch.excuse();
 }
