@@ -49,7 +49,7 @@ function instructions({ url, baseURLs }: ProviderServer, auth: boolean): string 
   const width = Math.max(...urls.map(([name]) => name.length));
   const key = auth ? "  -H 'authorization: Bearer any' \\\n" : '';
   const rule = auth ? 'Any key will do but `invalid`, which is answered with 401.' : 'No key is asked for.';
-  return `millrace mock: answers as five providers do, on ${url}. Ctrl-C ends it.
+  return `millrace mock: answers as nine providers do, on ${url}. Ctrl-C ends it.
 ${rule}
 
 ${urls.map(([name, base]) => `  ${name.padEnd(width)}  ${base}`).join('\n')}

@@ -34,6 +34,12 @@ export interface ProviderBaseURLs {
   readonly inferencesh: string;
   readonly gateway: string;
   readonly polargrid: string;
+  readonly openai: string;
+  /** Without the version, as the providers' adapters take it. */
+  readonly anthropic: string;
+  /** As for Anthropic. */
+  readonly gemini: string;
+  readonly ollama: string;
 }
 
 /** A request that came, and what became of its answer. @public */
@@ -72,7 +78,7 @@ export interface ProviderServer extends AsyncDisposable {
 }
 
 /**
- * Starts a server that answers as the five providers do, frame by frame: for tests over real sockets, and for work on a
+ * Starts a server that answers as the five providers do, and as OpenAI, Anthropic, Gemini and Ollama, frame by frame: for tests over real sockets, and for work on a
  * front end without keys and bills. It invents nothing at random, so the same requests get the same bytes (but for times,
  * see `now`). It listens on `127.0.0.1` only.
  *
@@ -85,6 +91,8 @@ export interface ProviderServer extends AsyncDisposable {
  * POST /inferencesh/agents/run             GET .../chats/{id}, /status, /stream    POST .../chats/{id}/stop, .../tools/{id}
  * POST /gateway/api/v1/generate/stream, /gateway/api/v1/generate
  * POST /polargrid/v1/chat/completions, /polargrid/v1/completions                   GET .../v1/models, /polargrid/health
+ * POST /openai/v1/chat/completions, /openai/v1/responses         POST /anthropic/v1/messages
+ * POST /gemini/v1beta/models/{model}:streamGenerateContent       POST /ollama/api/chat
  * ```
  * An answer goes out as fast as its client reads it, or at a pace. When the client leaves it stops at once.
  *
@@ -152,6 +160,10 @@ export async function startProviderServer(options: StartProviderServerOptions = 
       inferencesh: `${url}/inferencesh`,
       gateway: `${url}/gateway/api/v1`,
       polargrid: `${url}/polargrid/v1`,
+      openai: `${url}/openai/v1`,
+      anthropic: `${url}/anthropic`,
+      gemini: `${url}/gemini`,
+      ollama: `${url}/ollama`,
     },
     requests: requests.all,
     connections: () => listener.connections(),

@@ -7,6 +7,7 @@ import { errorReply } from './errorBodies.js';
 import { inferenceshAgentRoutes } from './inferenceshAgentRoutes.js';
 import { inferenceshTaskRoutes } from './inferenceshTaskRoutes.js';
 import { infernetRoutes } from './infernetRoutes.js';
+import { modelRoutes } from './modelRoutes.js';
 import { replyError, replyScripted, type Route, type Visit } from './visit.js';
 
 const ROUTES: readonly Route[] = [
@@ -14,6 +15,7 @@ const ROUTES: readonly Route[] = [
   ...inferenceshTaskRoutes,
   ...inferenceshAgentRoutes,
   ...chatRoutes,
+  ...modelRoutes,
 ];
 
 /** Whose error shape a path without a route gets. */
@@ -23,6 +25,10 @@ const SURFACES: Readonly<Record<ProviderName, Surface>> = {
   inferencesh: 'inferencesh',
   gateway: 'gateway',
   polargrid: 'polargrid',
+  openai: 'openai',
+  anthropic: 'anthropic',
+  gemini: 'gemini',
+  ollama: 'ollama',
 };
 
 /** The provider that a path belongs to, by its first part. */
@@ -106,11 +112,20 @@ function decodePart(part: string): string {
   }
 }
 
-/** Any key will do but the one named `invalid`, which is how a test asks for a 401. */
-function isAuthorized({ headers }: ReceivedRequest, { provider, isOpen = false }: Route): boolean {
-  const header = provider === 'gateway' ? headers['x-api-key'] : headers.authorization;
-  if (header === undefined) return isOpen;
-  const key = provider === 'gateway' ? String(header) : /^Bearer +(\S.*)$/i.exec(String(header))?.[1];
+/** The headers that take a key as it is, where the API has one beside the bearer token. */
+const KEY_HEADERS: Readonly<Partial<Record<ProviderName, string>>> = {
+  gateway: 'x-api-key',
+  anthropic: 'x-api-key',
+  gemini: 'x-goog-api-key',
+};
+
+/** Any key will do but the one named `invalid`, which is how a test asks for a 401. Ollama asks for none. */
+function isAuthorized({ headers }: ReceivedRequest, { provider, isOpen = provider === 'ollama' }: Route): boolean {
+  const keyHeader = KEY_HEADERS[provider];
+  const plain = keyHeader === undefined ? undefined : headers[keyHeader];
+  const bearer = provider === 'gateway' ? undefined : headers.authorization;
+  if (plain === undefined && bearer === undefined) return isOpen;
+  const key = plain === undefined ? /^Bearer +(\S.*)$/i.exec(String(bearer))?.[1] : String(plain);
   return key !== undefined && key !== '' && key !== 'invalid';
 }
 

@@ -2,19 +2,9 @@ import { chatCompletion } from '../wire/chatCompletion.js';
 import { gatewayError, gatewayResult, gatewayStream } from '../wire/gateway.js';
 import { infronError, infronStream, infronUsage } from '../wire/infron.js';
 import { polargridChatStream, polargridError, polargridTextStream } from '../wire/polargrid.js';
-import type { WireAnswer, WireError, WireStream } from '../wire/wireAnswer.js';
-import { compose, replyJSON, replyStream, type Route } from './visit.js';
-
-/** A place where one request is answered by one stream. */
-interface DirectFormat {
-  readonly contentType: string;
-  readonly idPrefix: string;
-  readonly stream: (answer: WireAnswer) => WireStream;
-  readonly error: (words: WireError) => readonly string[];
-  readonly usualError: WireError;
-  /** The answer to a request that wants no stream; without it every request is streamed. */
-  readonly whole?: (answer: WireAnswer) => object;
-}
+import type { WireAnswer } from '../wire/wireAnswer.js';
+import { direct, type DirectFormat } from './direct.js';
+import { compose, replyJSON, type Route } from './visit.js';
 
 const INFRON: DirectFormat = {
   contentType: 'text/event-stream',
@@ -105,19 +95,6 @@ export const chatRoutes: readonly Route[] = [
     serve: (visit) => replyJSON(visit, { status: 'healthy' }),
   },
 ];
-
-function direct(format: DirectFormat): Route['serve'] {
-  return async (visit) => {
-    const script = visit.taken?.script ?? {};
-    const answer = compose(visit, visit.desk.id(format.idPrefix), script);
-    if (format.whole !== undefined && visit.body['stream'] !== true) {
-      await replyJSON(visit, format.whole(answer));
-      return;
-    }
-    const { contentType, error, usualError } = format;
-    await replyStream(visit, script, { contentType, error, usualError, frames: format.stream(answer).frames });
-  };
-}
 
 function textCompletion(answer: WireAnswer): object {
   return {

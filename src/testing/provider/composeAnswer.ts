@@ -73,6 +73,16 @@ function asksForThinking(provider: ProviderName, body: RequestBody): boolean {
       return body['enable_thinking'] === true;
     case 'inferencesh':
       return isObject(body['input']) && (body['input']['reasoning'] ?? body['input']['reasoning_effort']) !== undefined;
+    case 'openai':
+      return isObject(body['reasoning']);
+    case 'anthropic':
+      return isObject(body['thinking']) && body['thinking']['type'] !== 'disabled';
+    case 'gemini': {
+      const config = isObject(body['generationConfig']) ? body['generationConfig']['thinkingConfig'] : undefined;
+      return isObject(config) && config['includeThoughts'] === true;
+    }
+    case 'ollama':
+      return body['think'] !== undefined && body['think'] !== false;
     case 'infernet':
       return false;
   }
@@ -83,8 +93,10 @@ function asksForUsage(provider: ProviderName, body: RequestBody): boolean {
   switch (provider) {
     case 'infron':
     case 'polargrid':
+    case 'openai':
       return (
         stream !== true ||
+        body['messages'] === undefined ||
         (isObject(streaming) && streaming['include_usage'] === true) ||
         (provider === 'infron' && isObject(usage) && usage['include'] === true)
       );

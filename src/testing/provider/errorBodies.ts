@@ -69,6 +69,41 @@ const BODIES: Readonly<Record<Surface, (facts: ErrorFacts) => unknown>> = {
             code: code ?? (status === 429 ? 'rate_limit_exceeded' : usual),
           },
         },
+  openai: ({ status, code, usual, message }) => ({
+    error: {
+      message,
+      type: status >= 500 ? 'server_error' : 'invalid_request_error',
+      param: null,
+      code: code ?? usual,
+    },
+  }),
+  anthropic: ({ status, code, usual, message }) => ({
+    type: 'error',
+    error: { type: code ?? ANTHROPIC_TYPES[status] ?? usual, message },
+    request_id: 'req_mill',
+  }),
+  gemini: ({ status, code, message }) => ({
+    error: { code: status, message, status: code ?? GEMINI_STATUSES[status] ?? 'UNKNOWN' },
+  }),
+  ollama: ({ message }) => ({ error: message }),
+};
+
+const ANTHROPIC_TYPES: Readonly<Partial<Record<number, string>>> = {
+  400: 'invalid_request_error',
+  401: 'authentication_error',
+  404: 'not_found_error',
+  429: 'rate_limit_error',
+  500: 'api_error',
+  529: 'overloaded_error',
+};
+
+const GEMINI_STATUSES: Readonly<Partial<Record<number, string>>> = {
+  400: 'INVALID_ARGUMENT',
+  401: 'UNAUTHENTICATED',
+  404: 'NOT_FOUND',
+  429: 'RESOURCE_EXHAUSTED',
+  500: 'INTERNAL',
+  503: 'UNAVAILABLE',
 };
 
 const PROBLEM_TYPES: Readonly<Partial<Record<number, string>>> = { 400: 'invalid_request' };

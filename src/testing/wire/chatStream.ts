@@ -8,7 +8,7 @@ export interface ChatShape {
   readonly opening?: readonly string[];
   /** The first delta. */
   readonly role: Readonly<Record<string, unknown>>;
-  /** `inline`: between tags in the text; else the name of the delta's field. */
+  /** `inline`: between tags in the text; `none`: not shown; else the name of the delta's field. */
   readonly thinking: string;
   readonly hasTools: boolean;
   /** One chunk around a delta. */
@@ -24,7 +24,7 @@ export function chatStream(answer: WireAnswer, shape: ChatShape): WireStream {
   const frames = [
     ...(shape.opening ?? []),
     frame(shape.role),
-    ...(isInline ? [] : answer.thinking.map((text) => frame({ [shape.thinking]: text }))),
+    ...(isInline || shape.thinking === 'none' ? [] : answer.thinking.map((text) => frame({ [shape.thinking]: text }))),
     ...(isInline ? withInlineThinking(answer) : answer.pieces).map((content) => frame({ content })),
     ...(shape.hasTools ? toolDeltas(answer).map(frame) : []),
   ];

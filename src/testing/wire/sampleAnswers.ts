@@ -33,6 +33,22 @@ By evening there was a sea with a boat ⛵, and on the boat a very small robot, 
 Aurélie, who ran the desk, had heard every reason there was. Weddings. Homesickness. One boy wanted a single flake, ❄️ to show his sister in Málaga, and carried it off in a thermos with such care that she stamped the slip *no return date*.
 
 In spring the returns come in, always a little short. She weighs them, writes "fair use" in the margin, and pours what is left into the river — which takes it down past the mill, past the harbour, and brings it back, most years, by November.`,
+
+  openai: `The bakery on Kuusikatu opens at four, when only the trams are awake. Its oven is older than the street and has opinions: rye on Mondays, nothing with raisins, and never, ever, a second batch before the first has been praised.
+
+"Hyvää," said the apprentice on her first morning, to be polite. The oven warmed by two degrees 🍞. By Friday she was reading it the newspaper.`,
+
+  anthropic: `There was a bridge that did not like to be walked on in a hurry. Nobody had noticed for two hundred years, because it was a patient bridge, and hurry was rare in that valley.
+
+Then came the railway, and with it people who were late. The bridge began, very gently, to be a little longer each morning. It was the postman who worked it out — « c'est le pont » — and he has walked across it slowly ever since, and arrives before everyone else 🌉.`,
+
+  gemini: `Two telescopes shared a hill and did not speak. One looked at galaxies and thought in billions; the other counted meteors for the weather office and thought in cups of tea.
+
+On the night of the eclipse a cloud came up from the sea, and for six minutes there was nothing to see at all ☁️. "Well," said the small one. "What are they like, then? Galaxies." It turned out that nobody had ever asked.`,
+
+  ollama: `The llama at the mountain post office sorted letters by weight, by colour, and once, after a long winter, by how much they wanted to arrive. Addresses it left to the others.
+
+It was never wrong about the third pile. "That one," it would say, nudging an envelope over the counter, "goes out today," and the pilot, who had learned, would go and warm the engine ✉️.`,
 };
 
 /** What a model thinks first, where its provider shows it. */
