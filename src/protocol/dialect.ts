@@ -132,8 +132,18 @@ export interface DialectOptions<Frame, State, Turn = unknown> {
   readonly error?: ((frame: Readonly<Record<string, unknown>>, event: string) => ErrorReport | undefined) | undefined;
   /** Whether asking again can help. @defaultValue never */
   readonly retryable?: ((report: ErrorReport) => boolean) | undefined;
+  /**
+   * Reads a line whose field the SSE standard does not know; false leaves it to the rule for all.
+   * @defaultValue a field named `error` is a failure, another arrives as `raw`
+   */
+  readonly unknown?: ((field: string, value: string, stream: DialectStream<State>) => boolean) | undefined;
   /** The data of the event that ends a stream, compared exactly after trimming, such as `[DONE]`. */
   readonly marker?: string | undefined;
+  /**
+   * Data that means nothing in this format, compared as `marker` is, such as the `[DONE]` that gateways put behind every stream (no JSON object): it
+   * arrives as a heartbeat. @defaultValue none
+   */
+  readonly fillers?: readonly string[] | undefined;
   /**
    * What the marker proves when nothing was proven before it. `'whole'`: it is the format's own proof. `'doubtful'`: complete
    * with finish `unknown` and the warning `finish-reason-missing`. @defaultValue `'whole'`
@@ -451,7 +461,7 @@ class DialectDecoder<Frame, State> implements Decoder, DialectStream<State> {
     const first = data.charCodeAt(0);
     if ((first !== OPEN_BRACE || marker?.charCodeAt(0) === OPEN_BRACE) && this.event !== 'error') {
       const trimmed = data.trim();
-      if (trimmed === '') {
+      if (trimmed === '' || this.#options.fillers?.includes(trimmed) === true) {
         this.#emit({ type: 'heartbeat', comment: '' });
         return;
       }
@@ -509,6 +519,7 @@ class DialectDecoder<Frame, State> implements Decoder, DialectStream<State> {
   }
 
   #unknownField(field: string, value: string): void {
+    if (this.#options.unknown?.(field, value, this) === true) return;
     // The standard tells a parser to drop such fields; a llama.cpp server reports its failure in one named `error`.
     let frame: unknown = value;
     try {

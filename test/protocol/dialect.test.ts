@@ -181,6 +181,93 @@ describe('the end marker', () => {
   });
 });
 
+describe('data that means nothing in a format', () => {
+  const gateway = make({ marker: undefined, fillers: ['[DONE]'] });
+
+  it.each(['[DONE]', ' [DONE] '])('is a sign of life, and proves nothing: %j', (filler) => {
+    const { events, push, end } = start(gateway);
+    push(data({ text: 'a' }));
+    expect(push(data(filler))).toBe('open');
+    expect(events).toEqual([text('a'), { type: 'heartbeat', comment: '' }]);
+    expect(end()).toBe(false);
+  });
+
+  it('does not spoil an answer that is proven', () => {
+    const { push, end } = start(gateway);
+    push(data({ finish: 'stop' }));
+    expect(push(data('[DONE]'))).toBe('proven');
+    expect(end()).toBe(true);
+  });
+
+  it('is compared as a whole, and is a failure in an event named error', () => {
+    const { push } = start(gateway);
+    expect(() => push(data('[DONE] and more'))).toThrow(ProtocolError);
+    expect(() => start(gateway).push(data('[DONE]', 'error'))).toThrow(ProviderError);
+  });
+});
+
+describe('a line that the SSE standard does not know', () => {
+  const seen: string[] = [];
+  const listening = make({
+    unknown: (field, value, stream) => {
+      seen.push(`${field}=${value}`);
+      if (field !== 'note') return false;
+      stream.emit(text(value));
+      return true;
+    },
+  });
+
+  it('is read by the dialect where it wants to', () => {
+    const { events, push } = start(listening);
+    push({ type: 'unknown', field: 'note', value: 'hello' });
+    expect(events).toEqual([text('hello')]);
+  });
+
+  it('is else read as everywhere', () => {
+    const { events, push } = start(listening);
+    push({ type: 'unknown', field: 'other', value: '{"a":1}' });
+    expect(events).toEqual([{ type: 'raw', frame: { other: { a: 1 } } }]);
+    expect(() => push({ type: 'unknown', field: 'error', value: 'gone' })).toThrow(ProviderError);
+    expect(seen).toContain('error=gone');
+  });
+});
+
+describe('what a format leaves out', () => {
+  it('is a name, a state and a marker', () => {
+    const plain = dialect({
+      frame: z.looseObject({ end: z.optional(z.boolean()) }),
+      decode: ({ end }, stream) => {
+        if (end === true) stream.done();
+      },
+    });
+    expect([plain.name, plain.framing, Object.hasOwn(plain, 'turn')]).toEqual(['custom', 'sse', false]);
+    const { events, push } = start(plain);
+    expect(push(data({ end: true }))).toBe('done');
+    expect(events).toEqual([{ type: 'finish', reason: 'unknown' }]);
+  });
+});
+
+describe('what a stream says it is', () => {
+  it('is known to whoever opens it again, with its last place', () => {
+    const told = make({
+      decode: ({ text: id = '' }, stream) => {
+        if (id === '') stream.identify('r1');
+        else stream.identify('r1', id.length);
+      },
+    }).decoder();
+    const push = (piece: string): void => {
+      told.push(data({ text: piece }), () => undefined);
+    };
+    expect(told.place).toBeUndefined();
+    push('');
+    expect(told.place).toStrictEqual({ id: 'r1', cursor: undefined });
+    push('abc');
+    expect(told.place).toStrictEqual({ id: 'r1', cursor: '3' });
+    told.reattached?.();
+    expect(told.place).toStrictEqual({ id: 'r1', cursor: '3' });
+  });
+});
+
 describe('after the end', () => {
   it.each<[string, WireEvent]>([
     ['a frame', data({ text: 'late' })],
