@@ -1,3 +1,7 @@
+export { anthropic, type Anthropic, type AnthropicOptions } from './anthropic.js';
+export { anthropicDialect, type AnthropicDialectOptions } from './anthropicDialect.js';
+export type { AnthropicMessage, AnthropicRequest, AnthropicVersion } from './anthropicRequest.js';
+export type { AnthropicBlock, AnthropicTurn } from './anthropicTurn.js';
 export { chatDialect, type ChatDialectOptions } from './chatDialect.js';
 export type { ChatContentPart, ChatMessage, ChatRequest, ChatToolCall } from './chatRequest.js';
 export { gateway, type Gateway, type GatewayInput, type GatewayOptions, type GatewayRequest } from './gateway.js';
