@@ -7,6 +7,9 @@ export type { ChatContentPart, ChatMessage, ChatRequest, ChatToolCall } from './
 export { gateway, type Gateway, type GatewayInput, type GatewayOptions, type GatewayRequest } from './gateway.js';
 export { gatewayDialect, type GatewayDialectOptions } from './gatewayDialect.js';
 export { gatewayGenerateDialect } from './gatewayGenerateDialect.js';
+export { gemini, type Gemini, type GeminiContent, type GeminiOptions, type GeminiRequest } from './gemini.js';
+export { geminiDialect, type GeminiDialectOptions } from './geminiDialect.js';
+export type { GeminiPart, GeminiTurn } from './geminiTurn.js';
 export {
   inferencesh,
   type Inferencesh,
@@ -30,6 +33,16 @@ export {
 export { infernetJobsDialect, type InfernetJobsDialectOptions } from './infernetJobsDialect.js';
 export { infernetNativeDialect, type InfernetNativeDialectOptions } from './infernetNativeDialect.js';
 export { infron, type Infron, type InfronChatRequest, type InfronOptions, type InfronRouting } from './infron.js';
+export {
+  ollama,
+  type Ollama,
+  type OllamaChatRequest,
+  type OllamaGenerateRequest,
+  type OllamaMessage,
+  type OllamaOptions,
+  type OllamaSettings,
+} from './ollama.js';
+export { ollamaDialect, type OllamaDialectOptions, type OllamaToolCall, type OllamaTurn } from './ollamaDialect.js';
 export {
   polargrid,
   type Polargrid,
