@@ -1,5 +1,13 @@
 import { isMillraceError } from '../errors.js';
-import { type Decoder, type Dialect, type Emit, MOVED, type Proof, type StreamPlace } from '../protocol/dialect.js';
+import {
+  type Decoder,
+  type Dialect,
+  type Emit,
+  MOVED,
+  type Proof,
+  type StreamPlace,
+  type TurnOptions,
+} from '../protocol/dialect.js';
 import type { NDJSONLine, OutputPlace, RestartEvent, StreamEvent, WarningEvent, WireEvent } from '../types.js';
 import type { Flow } from './flow.js';
 import type { Going, Position } from './position.js';
@@ -51,6 +59,8 @@ export class Answer {
   readonly #received: ReceivedText;
   readonly #skips: boolean;
   readonly #emit: Emit;
+  /** Whether a raw frame is part of the assistant's turn. */
+  readonly #needs: TurnOptions<unknown>['needs'];
   /** Set until the first piece of an answer that is asked for again. */
   #again: Again | undefined;
   #skipped = 0;
@@ -66,7 +76,8 @@ export class Answer {
     this.#received = position.received ??= new ReceivedText(options.maxReceivedChars ?? 1_048_576);
     flow.received = () => this.#received.get();
     this.#skips = options.onMalformed === 'skip';
-    if (going === 'anew' || going === 'continued') this.#again = { going, left: new Map(position.preamble) };
+    this.#needs = dialect.turn?.needs;
+    if (going === 'anew' || going === 'continued') this.#again = { going, left: new Map(position.preamble), held: [] };
     const emit: Emit = (event) => {
       this.#note(event);
       deliver(event);
@@ -94,6 +105,11 @@ export class Answer {
    * an end without one, voids what was delivered; not before it, since until then that is all there is.
    */
   #begin(again: Again, event: StreamEvent, emit: Emit): void {
+    // A part of the new turn, and not of the one that is void: it comes after the restart.
+    if (this.#isNeeded(event) && again.held.length < MAX_HELD) {
+      again.held.push(event);
+      return;
+    }
     const left = again.left.get(event.type) ?? 0;
     if (left > 0) {
       again.left.set(event.type, left - 1);
@@ -109,7 +125,12 @@ export class Answer {
       if (this.#position.content) emit(this.#restart(this.#position.keeper?.because ?? 'it was asked for again'));
       else this.#position.reset();
     }
+    for (const held of again.held) emit(held);
     this.#emit(event);
+  }
+
+  #isNeeded(event: StreamEvent): boolean {
+    return event.type === 'raw' && this.#needs?.(event) === true;
   }
 
   /** Told with what only the position knows. */
@@ -178,7 +199,8 @@ export class Answer {
   #note(event: StreamEvent): void {
     const flow = this.#flow;
     const { content, preamble } = this.#position;
-    if (!content && REPEATED.has(event.type)) preamble.set(event.type, (preamble.get(event.type) ?? 0) + 1);
+    if (!content && REPEATED.has(event.type) && !this.#isNeeded(event))
+      preamble.set(event.type, (preamble.get(event.type) ?? 0) + 1);
     switch (event.type) {
       case 'text':
         if (this.#isOfFirstOutput(event)) {
@@ -237,7 +259,12 @@ interface Again {
   readonly going: 'anew' | 'continued';
   /** How many events of each type were told before the first piece. */
   readonly left: Map<StreamEvent['type'], number>;
+  /** Frames of its turn, until it is told that the one before is void. */
+  readonly held: StreamEvent[];
 }
+
+/** Frames that are held so; one more counts as the first piece. Chosen. */
+const MAX_HELD = 1024;
 
 /** Events that come before the first piece of an answer, and those of them that another attempt repeats. */
 const PREAMBLE: ReadonlySet<StreamEvent['type']> = new Set([

@@ -5,6 +5,7 @@ import type { TurnOptions } from '../protocol/dialect.js';
 import type { StandardIssue, StandardSchema } from '../protocol/standardSchema.js';
 import type {
   FinishEvent,
+  FinishReason,
   RestartEvent,
   StreamEvent,
   TextEvent,
@@ -196,7 +197,7 @@ export class ToolRun {
     const calls = turn.calls.filter(isOurs);
     const isPaused = calls.length === 0 && plan.isPaused?.(finish) === true;
     const isLast = turn.isCut || (calls.length === 0 && !isPaused) || calls.some(({ name }) => this.#isCallers(name));
-    if (isLast || finish.reason === 'length' || finish.reason === 'content-filter') {
+    if (isLast || CUT.has(finish.reason)) {
       this.#finish(finish);
       return;
     }
@@ -407,6 +408,9 @@ function planOf({ tools, provider }: Call): ToolPlan {
   if (tools !== undefined) return tools;
   throw new TypeError(`runTools: ${provider} does not say how results of tools are given back to this call`);
 }
+
+/** Ends of a turn that was not told to its end: its calls are not answered. */
+const CUT: ReadonlySet<FinishReason> = new Set(['length', 'content-filter', 'refusal']);
 
 /** True for a call that the program is to run. */
 function isOurs({ providerExecuted, alternative }: ToolCallEvent): boolean {

@@ -232,6 +232,7 @@ describe('runTools', () => {
   it.each<[string, readonly StreamEvent[]]>([
     ['its length', [asks('c1'), { type: 'finish', reason: 'length' }]],
     ['a filter', [asks('c1'), { type: 'finish', reason: 'content-filter' }]],
+    ['a refusal', [asks('c1'), { type: 'finish', reason: 'refusal' }]],
     [
       'one of its calls',
       [
