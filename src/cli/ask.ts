@@ -74,14 +74,17 @@ export async function ask(prompt: string | undefined, options: AskOptions, conte
 
 /** The key's value, never its name: a variable that is not there is named only where its name cannot be a key itself. */
 function readKey({ provider, mode, keyEnv }: AskOptions, { env }: CLIContext): string | undefined {
-  const name = keyEnv ?? PROVIDERS[provider].keyEnv;
-  const key = env[name];
+  const { keyEnv: usual, keyless = [], modes } = PROVIDERS[provider];
+  const name = keyEnv ?? usual;
+  const key = name === undefined ? undefined : env[name];
   if (key !== undefined && key !== '') return key;
-  if (provider === 'infernet' && mode === 'native' && keyEnv === undefined) return undefined;
   if (keyEnv === undefined) {
+    if (name === undefined || keyless.includes(mode ?? modes[0] ?? '')) return undefined;
     throw new UsageError(`${provider} needs a key: set ${name}, or name another environment variable with --key-env`);
   }
-  const what = /^[A-Z][A-Z0-9_]*$/.test(name) ? `${name}, named by --key-env,` : 'the variable that --key-env names';
+  const what = /^[A-Z][A-Z0-9_]*$/.test(keyEnv)
+    ? `${keyEnv}, named by --key-env,`
+    : 'the variable that --key-env names';
   throw new UsageError(`${what} is not set; --key-env takes the name of an environment variable, not a key`);
 }
 

@@ -71,15 +71,15 @@ export function createProgram(context: CLIContext, done: (code: number) => void)
     .description('ask one provider; the answer goes to stdout, or to a file, as it is made')
     .argument('[prompt]', 'what to ask; - reads it from standard input, as does nothing where that is a pipe')
     .addOption(
-      new Option('-p, --provider <name>', `one of ${PROVIDER_NAMES.join(', ')}`)
-        .makeOptionMandatory()
-        .argParser(providerName),
+      new Option('-p, --provider <name>', 'whom to ask, see below').makeOptionMandatory().argParser(providerName),
     )
     .option('-m, --model <name>', 'the model, in the provider’s own name')
     .option('-s, --system <text>', 'system prompt')
-    .addOption(new Option('--max-tokens <n>', 'at most so many tokens').argParser(wholeNumber(1)))
+    .addOption(
+      new Option('--max-tokens <n>', 'at most so many tokens; anthropic: 4096 unless given').argParser(wholeNumber(1)),
+    )
     .addOption(new Option('--temperature <t>', 'how free the choice of words is').argParser(temperature))
-    .option('--enable-thinking', 'let a reasoning model think (infron, gateway, polargrid)')
+    .option('--enable-thinking', 'let a reasoning model think (infron, gateway, polargrid, gemini, ollama)')
     .option('--mode <name>', 'the provider’s way of asking, see below')
     .option('--base-url <url>', 'where the API is, in place of the usual place')
     .option('--key-env <name>', 'environment variable that holds the key')
@@ -147,7 +147,7 @@ function oneLine(text: string): string {
 }
 
 function providerName(value: string): ProviderName {
-  const found = PROVIDER_NAMES.find((name) => name === value.toLowerCase());
+  const found = PROVIDER_NAMES.find((name) => name.toLowerCase() === value.toLowerCase());
   if (found === undefined) throw new InvalidArgumentError(`Known providers are ${PROVIDER_NAMES.join(', ')}.`);
   return found;
 }
@@ -212,19 +212,23 @@ Examples:
   $ millrace demo | cat        lines for a log, without colours`;
 
 const MODES_HELP = PROVIDER_NAMES.map((name) => {
-  const { keyEnv, modes } = PROVIDERS[name];
+  const { keyEnv = '-', keyless = [], modes } = PROVIDERS[name];
   const ways = name === 'inferencesh' ? '--app or --agent' : modes.join(', ');
-  return `  ${name.padEnd(12)} ${keyEnv.padEnd(25)} ${ways}`;
+  const key = keyEnv !== '-' && keyless.length === modes.length ? `${keyEnv}, optional` : keyEnv;
+  return `  ${name.padEnd(16)} ${key.padEnd(25)} ${ways}`;
 }).join('\n');
 
 const ASK_HELP = `
-  provider     key                       modes, the usual one first
+  provider         key                       modes, the usual one first
 ${MODES_HELP}
 
-For infernet's native and openai modes, --base-url is the server's origin. The key is never given on the command line.
+azure and openaiCompatible (any other server that speaks OpenAI's chat completions) need --base-url. For infernet's
+native and openai modes it is the server's origin. The key is never given on the command line.
 
 Examples:
   $ millrace ask -p polargrid -m qwen-2.5-7b --max-tokens 800 'Why do rivers meander?'
+  $ millrace ask -p anthropic -m claude-sonnet-4-6 'Why do rivers meander?'
+  $ millrace ask -p ollama -m qwen3 --enable-thinking --thinking show 'How many mills are there?'
   $ git diff | millrace ask -p infron -m deepseek/deepseek-chat -s 'Review this change.'
   $ millrace ask -p inferencesh --app openrouter/claude-haiku-45 'Name three mills.' -o mills.md --if-exists overwrite
   $ millrace ask -p gateway --service google-gemini -m gemini_flash --json 'Hi' | jq -r 'select(.type == "text").text'

@@ -1,5 +1,19 @@
 import type { Call } from '../index.js';
-import { gateway, inferencesh, infernet, infron, polargrid } from '../providers/index.js';
+import { CHAT_PRESETS, type ChatPresetRow } from '../providers/chatPresets.js';
+import {
+  anthropic,
+  type ChatPreset,
+  type ChatRequest,
+  gateway,
+  gemini,
+  inferencesh,
+  infernet,
+  infron,
+  ollama,
+  openai,
+  openaiCompatible,
+  polargrid,
+} from '../providers/index.js';
 import { UsageError } from './exitCodes.js';
 
 /** What of a command line makes a call. */
@@ -27,8 +41,10 @@ export interface Asked extends CallOptions {
 }
 
 interface Provider {
-  /** Where its key is looked for. */
-  readonly keyEnv: string;
+  /** Where its key is looked for; absent where it needs none. */
+  readonly keyEnv?: string | undefined;
+  /** The modes in which it may be asked without a key. */
+  readonly keyless?: readonly string[];
   /** The ways of asking it, the usual one first. */
   readonly modes: readonly string[];
   /** Options beside the common ones. */
@@ -36,15 +52,36 @@ interface Provider {
   readonly call: (asked: Asked, mode: string) => Call;
 }
 
-export const PROVIDER_NAMES = ['infernet', 'infron', 'inferencesh', 'gateway', 'polargrid'] as const;
-export type ProviderName = (typeof PROVIDER_NAMES)[number];
+/** Servers of the chat family; the one named `ollama` is asked in its own way. */
+type Preset = Exclude<ChatPreset, 'ollama'>;
+const PRESETS = (Object.keys(CHAT_PRESETS) as ChatPreset[]) // its keys, as its type tells them
+  .filter((name) => name !== 'ollama');
+
+const NAMES = [
+  'infernet',
+  'infron',
+  'inferencesh',
+  'gateway',
+  'polargrid',
+  'openai',
+  'anthropic',
+  'gemini',
+  'ollama',
+  'openaiCompatible',
+] as const;
+export type ProviderName = (typeof NAMES)[number] | Preset;
+export const PROVIDER_NAMES: readonly ProviderName[] = [...NAMES, ...PRESETS];
 
 const CHAT = ['model', 'system', 'maxTokens', 'temperature'] as const;
+
+/** What Anthropic is allowed where nothing is said, since its API has no default; chosen. */
+const ANTHROPIC_MAX_TOKENS = 4096;
 
 export const PROVIDERS: Readonly<Record<ProviderName, Provider>> = {
   infernet: {
     keyEnv: 'INFERNET_API_KEY',
     modes: ['chat', 'direct', 'native', 'openai'],
+    keyless: ['native'],
     takes: CHAT,
     call: (asked, mode) => {
       const { apiKey, baseUrl, model, maxTokens, temperature } = asked;
@@ -65,10 +102,8 @@ export const PROVIDERS: Readonly<Record<ProviderName, Provider>> = {
     takes: [...CHAT, 'enableThinking'],
     call: (asked) =>
       infron({ apiKey: asked.apiKey, baseURL: asked.baseUrl }).chat({
-        ...given({ max_tokens: asked.maxTokens, temperature: asked.temperature }),
+        ...chatOf(asked, 'max_tokens'),
         ...(asked.enableThinking === true && { reasoning: { effort: 'medium' } }),
-        model: needed(asked, 'model'),
-        messages: messagesOf(asked),
       }),
   },
   inferencesh: {
@@ -122,7 +157,104 @@ export const PROVIDERS: Readonly<Record<ProviderName, Provider>> = {
       return api.chat({ ...request, ...given({ enable_thinking: enableThinking }), messages: messagesOf(asked) });
     },
   },
+  openai: {
+    keyEnv: 'OPENAI_API_KEY',
+    modes: ['chat', 'responses'],
+    takes: CHAT,
+    call: (asked, mode) => {
+      const { apiKey, baseUrl, system, maxTokens, temperature, prompt } = asked;
+      const api = openai({ apiKey, baseURL: baseUrl });
+      const model = needed(asked, 'model');
+      if (mode === 'responses') {
+        const limits = given({ instructions: system, max_output_tokens: maxTokens, temperature });
+        return api.responses({ ...limits, model, input: prompt });
+      }
+      return api.chat(chatOf(asked, 'max_completion_tokens'));
+    },
+  },
+  anthropic: {
+    keyEnv: 'ANTHROPIC_API_KEY',
+    modes: ['messages'],
+    takes: CHAT,
+    call: (asked) => {
+      const { apiKey, baseUrl, system, maxTokens = ANTHROPIC_MAX_TOKENS, temperature, prompt } = asked;
+      return anthropic({ apiKey, baseURL: baseUrl }).messages({
+        ...given({ system, temperature }),
+        model: needed(asked, 'model'),
+        max_tokens: maxTokens,
+        messages: [{ role: 'user', content: prompt }],
+      });
+    },
+  },
+  gemini: {
+    keyEnv: 'GEMINI_API_KEY',
+    modes: ['generateContent'],
+    takes: [...CHAT, 'enableThinking'],
+    call: (asked) => {
+      const { apiKey, baseUrl, system, maxTokens, temperature, enableThinking, prompt } = asked;
+      const thinkingConfig = enableThinking && { includeThoughts: true };
+      const generationConfig = given({ maxOutputTokens: maxTokens, temperature, thinkingConfig });
+      return gemini({ apiKey, baseURL: baseUrl }).generateContent({
+        ...given({ systemInstruction: system }),
+        ...(Object.keys(generationConfig).length > 0 && { generationConfig }),
+        model: needed(asked, 'model'),
+        contents: prompt,
+      });
+    },
+  },
+  ollama: {
+    keyEnv: 'OLLAMA_API_KEY',
+    modes: ['chat', 'generate'],
+    keyless: ['chat', 'generate'],
+    takes: [...CHAT, 'enableThinking'],
+    call: (asked, mode) => {
+      const { apiKey, baseUrl, system, maxTokens, temperature, enableThinking, prompt } = asked;
+      const api = ollama({ apiKey, baseURL: baseUrl });
+      const options = given({ num_predict: maxTokens, temperature });
+      const request = {
+        ...given({ think: enableThinking }),
+        ...(Object.keys(options).length > 0 && { options }),
+        model: needed(asked, 'model'),
+      };
+      return mode === 'generate'
+        ? api.generate({ ...request, ...given({ system }), prompt })
+        : api.chat({ ...request, messages: messagesOf(asked) });
+    },
+  },
+  openaiCompatible: compatible('openaiCompatible', undefined, { key: 'optional' }),
+  ...presets(),
 };
+
+function presets(): Readonly<Record<Preset, Provider>> {
+  const entries = PRESETS.map((name) => [name, compatible(name, name, CHAT_PRESETS[name])]);
+  return Object.fromEntries(entries) as Record<Preset, Provider>; // one entry for each
+}
+
+/** A server that speaks OpenAI's chat completions. */
+function compatible(name: ProviderName, preset: Preset | undefined, row: ChatPresetRow): Provider {
+  const modes = ['chat', 'completion'];
+  return {
+    keyEnv: row.env,
+    modes,
+    ...(row.key === 'optional' && { keyless: modes }),
+    takes: CHAT,
+    call: (asked, mode) => {
+      const { apiKey, maxTokens, temperature, prompt } = asked;
+      const baseURL = row.baseURL === undefined ? needed(asked, 'baseUrl') : asked.baseUrl;
+      const api = openaiCompatible({ preset, apiKey, baseURL });
+      if (mode === 'completion') {
+        refuse(asked, 'system', `${name} --mode completion`);
+        return api.completion({
+          ...given({ max_tokens: maxTokens, temperature }),
+          model: needed(asked, 'model'),
+          prompt,
+        });
+      }
+      // Behind Azure stand OpenAI's models.
+      return api.chat(chatOf(asked, preset === 'azure' ? 'max_completion_tokens' : 'max_tokens'));
+    },
+  };
+}
 
 /** Options that not every provider takes. */
 const PARTICULAR = [
@@ -156,14 +288,25 @@ function refuse(asked: CallOptions, option: keyof CallOptions, who: string): voi
   if (asked[option] !== undefined) throw new UsageError(`${who} has no use for ${flag(option)}`);
 }
 
-function needed(asked: CallOptions, option: 'model' | 'service'): string {
+function needed(asked: CallOptions, option: 'model' | 'service' | 'baseUrl'): string {
   const value = asked[option];
-  if (value === undefined) throw new UsageError(`${asked.provider} needs ${flag(option)} NAME`);
+  const what = option === 'baseUrl' ? 'URL' : 'NAME';
+  if (value === undefined) throw new UsageError(`${asked.provider} needs ${flag(option)} ${what}`);
   return value;
 }
 
 function flag(option: string): string {
   return `--${option.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+}
+
+/** A chat completion; OpenAI's reasoning models refuse `max_tokens`. */
+function chatOf(asked: Asked, limit: 'max_tokens' | 'max_completion_tokens'): ChatRequest {
+  const { maxTokens, temperature } = asked;
+  return {
+    ...given({ [limit]: maxTokens, temperature }),
+    model: needed(asked, 'model'),
+    messages: messagesOf(asked),
+  };
 }
 
 function messagesOf({ system, prompt }: Asked): { readonly role: string; readonly content: string }[] {

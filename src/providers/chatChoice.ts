@@ -5,8 +5,17 @@ import type { ChoiceFinish, OutputPlace } from '../types.js';
 import type { ChatChoicePart, ChatDelta, ToolCallPart } from './chatChunk.js';
 import { extrasOf, isBlank } from './chatExtras.js';
 import { finishReasonOf, finishWordOf } from './chatFinish.js';
-import { ChatToolCalls, type ToolCallRoom } from './chatToolCalls.js';
+import { ChatToolCalls, LEGACY_CALL_ID, TOOL_CALL_KEYS, type ToolCallRoom } from './chatToolCalls.js';
 
+/** Members of a choice and its delta that tell what is so, and repeat it; all others tell what came. */
+const STATES: readonly string[] = [
+  'content_filter_results', // Azure
+  'content_filter_offsets',
+  'content_filter_result',
+  'native_finish_reason', // OpenRouter
+  'stop_reason', // vLLM
+  'channel', // Groq
+];
 const CHOICE_KEYS: ReadonlySet<string> = new Set([
   'index',
   'delta',
@@ -14,6 +23,7 @@ const CHOICE_KEYS: ReadonlySet<string> = new Set([
   'text',
   'finish_reason',
   'finishReason',
+  ...STATES,
 ]);
 const DELTA_KEYS: ReadonlySet<string> = new Set([
   'role',
@@ -26,8 +36,10 @@ const DELTA_KEYS: ReadonlySet<string> = new Set([
   'function_call',
   'images',
   'audio',
+  ...STATES,
 ]);
-const TOOL_CALL_KEYS: ReadonlySet<string> = new Set(['index', 'id', 'type', 'function', 'custom']);
+const TEXT_KEYS: ReadonlySet<string> = new Set(['type', 'text']);
+const THINKING_KEYS: ReadonlySet<string> = new Set(['type', 'thinking']);
 
 /** One of an answer's choices, over all chunks. */
 export class ChatChoice {
@@ -38,7 +50,7 @@ export class ChatChoice {
   readonly #calls: ChatToolCalls;
   readonly #inline: InlineThinking | undefined;
   #hasContent = false;
-  #extras = '';
+  #state = '';
 
   constructor(index: number, room: ToolCallRoom, inlineThinking: boolean) {
     const place = index > 0 ? ({ index, alternative: true } as const) : { index };
@@ -56,7 +68,8 @@ export class ChatChoice {
   /**
    * Emits what the part brings.
    * @param isWell - false in a frame that reports a failure: what came is delivered, and nothing is concluded from it
-   * @returns true where it holds something without an event of its own that was not there before
+   * @returns true where it holds something without an event of its own. What is so is told once; what came is told each time, also
+   * where the same came twice.
    */
   read(part: ChatChoicePart, isWell: boolean, emit: Emit): boolean {
     // A choice that goes on has not ended, whatever was said before: its end must be said again.
@@ -67,14 +80,15 @@ export class ChatChoice {
     };
     // A whole `message` is read where nothing came in pieces; beside a delta it repeats what came so far (Perplexity).
     const delta = part.delta ?? (this.#hasContent ? undefined : part.message);
-    let extras = extrasOf(part, CHOICE_KEYS);
+    let news = extrasOf(part, CHOICE_KEYS);
+    let state = statesOf(part) + (delta ? statesOf(delta) : '');
     if (part.text) this.#text(part.text, deliver);
-    if (delta !== undefined && delta !== null) extras += this.#delta(delta, deliver);
-    else if (!isBlank(part.message)) extras += JSON.stringify(part.message);
+    if (delta !== undefined && delta !== null) news += this.#delta(delta, deliver);
+    else if (!isBlank(part.message)) state += JSON.stringify(part.message);
     const word = finishWordOf(part);
     if (word !== undefined && isWell) this.#end(word, emit);
-    if (extras === '' || extras === this.#extras) return false;
-    this.#extras = extras;
+    if (state === '' || state === this.#state) return news !== '';
+    this.#state = state;
     return true;
   }
 
@@ -105,7 +119,7 @@ export class ChatChoice {
     if (delta.refusal) emit({ type: 'refusal', text: delta.refusal, ...this.#output });
     for (const call of delta.tool_calls ?? delta.toolCalls ?? []) extras += this.#toolCall(call, emit);
     // The deprecated form: one call, with neither index nor id.
-    if (delta.function_call) this.#calls.push({ id: 'function_call', function: delta.function_call }, emit);
+    if (delta.function_call) this.#calls.push({ id: LEGACY_CALL_ID, function: delta.function_call }, emit);
     for (const image of delta.images ?? []) extras += this.#image(image, emit);
     return extras + this.#audio(delta['audio'], emit);
   }
@@ -114,14 +128,14 @@ export class ChatChoice {
     if (isRecord(part)) {
       if (part['type'] === 'text' && typeof part['text'] === 'string') {
         this.#text(part['text'], emit);
-        return '';
+        return extrasOf(part, TEXT_KEYS);
       }
       if (part['type'] === 'thinking') {
         const { thinking } = part;
         const texts = Array.isArray(thinking) ? thinking.map(textOf) : [textOf(thinking)];
         if (texts.every((text) => text !== undefined)) {
           this.#think(texts.join(''), emit);
-          return '';
+          return extrasOf(part, THINKING_KEYS);
         }
       }
     }
@@ -170,6 +184,12 @@ export class ChatChoice {
       else this.#think(text, emit);
     };
   }
+}
+
+function statesOf(part: ChatChoicePart | ChatDelta): string {
+  let states = '';
+  for (const key of STATES) if (!isBlank(part[key])) states += JSON.stringify([key, part[key]]);
+  return states;
 }
 
 /** The text of a thinking part: a string, or an object with `text`. */

@@ -3,6 +3,7 @@ import { type Dialect, dialect, readFailure } from '../protocol/dialect.js';
 import type { ErrorReport } from '../protocol/errorBody.js';
 import { type ChatChunk, chatChunk } from './chatChunk.js';
 import { ChatReader } from './chatReader.js';
+import { chatTurn, type ChatTurn, type ChatTurnThinking } from './chatTurn.js';
 import { isRetryableChatError } from './isRetryableChatError.js';
 
 /** Where one server of the chat family differs from the others. @public */
@@ -33,6 +34,12 @@ export interface ChatDialectOptions {
    * @defaultValue 1
    */
   readonly choices?: number | undefined;
+  /**
+   * How `toRequest()` and `runTools` give thinking back; see {@link ChatTurnThinking}.
+   * @defaultValue as `reasoning_content`, in turns with tool calls (DeepSeek and Z.ai ask for it there, and older models of DeepSeek
+   * refuse it elsewhere); `'omit'` with `inlineThinking`, where it was text
+   */
+  readonly turnThinking?: ChatTurnThinking | undefined;
 }
 
 /**
@@ -57,8 +64,10 @@ export interface ChatDialectOptions {
  *   `insufficient_system_resource`; a benign reason with `native_finish_reason` `error` or `network_error` (OpenRouter). What
  *   else the frame brought is delivered first.
  * - *Usage* may come first, last, on every chunk, before or after the finish: each that differs from the last is emitted.
- * - *The rest* (logprobs, citations, filter results, reasoning details …) arrives as `raw`, with its whole frame, and again
- *   only when it changed: some servers repeat kilobytes of it on every frame.
+ * - *The rest* (logprobs, citations, filter results, reasoning details …) arrives as `raw`, with its whole frame. What stands beside
+ *   the choices, and filter results, come again only when they changed: some servers repeat kilobytes of them on every frame.
+ * - *Turn*: one message of the assistant, with its tool calls, their arguments as the model sent them, and with `reasoning_details`
+ *   (OpenRouter), their pieces joined, signatures and encrypted data unchanged. Images are left out.
  *
  * Holds the unfinished tool calls, and with `inlineThinking` at most the beginning of a tag.
  *
@@ -69,17 +78,19 @@ export interface ChatDialectOptions {
  * @throws RangeError when called with a limit below its range
  * @public
  */
-export function chatDialect(options: ChatDialectOptions = {}): Dialect {
+export function chatDialect(options: ChatDialectOptions = {}): Dialect<ChatTurn> {
   const { name = 'chat', retryable = isRetryableChatError, inlineThinking = false, currency } = options;
   const { maxToolCallChars = 67_108_864, choices = 1 } = options;
+  const { turnThinking = inlineThinking ? 'omit' : { as: 'reasoning_content', when: 'tool-calls' } } = options;
   requireAtLeast(0, { maxToolCallChars });
   requireAtLeast(1, { choices });
-  return dialect<ChatChunk, ChatReader>({
+  return dialect<ChatChunk, ChatReader, ChatTurn>({
     name,
     frame: chatChunk,
     marker: '[DONE]',
     markerAlone: 'doubtful',
     retryable,
+    turn: chatTurn(turnThinking),
     start: () => new ChatReader({ inlineThinking, currency, maxToolCallChars, choices }),
     // The reader reports failures, after what stands beside them; a frame that is malformed besides never reaches it.
     error: (frame, event) => {

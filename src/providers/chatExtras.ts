@@ -11,6 +11,19 @@ export function extrasOf(record: object, known: ReadonlySet<string>): string {
   return extras === undefined ? '' : JSON.stringify(extras);
 }
 
+/** Whether a record holds more than the keys that are known. */
+export function hasOthers(record: Readonly<Record<string, unknown>>, known: ReadonlySet<string>): boolean {
+  return Object.entries(record).some(([key, value]) => !known.has(key) && !isBlank(value));
+}
+
+/** What a record holds beside the keys that are known, as it is. */
+export function othersOf(
+  record: Readonly<Record<string, unknown>>,
+  known: ReadonlySet<string>,
+): Readonly<Record<string, unknown>> {
+  return Object.fromEntries(Object.entries(record).filter(([key, value]) => !known.has(key) && !isBlank(value)));
+}
+
 /** True for what says nothing: null, an empty text, list or object, and an object whose values all say nothing. */
 export function isBlank(value: unknown): boolean {
   if (value === undefined || value === null || value === '') return true;

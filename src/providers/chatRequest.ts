@@ -9,11 +9,15 @@ export interface ChatContentPart {
   readonly [key: string]: unknown;
 }
 
-/** A tool call that the model made, as it is told back to it. @public */
+/** A tool call that the model made, as it is told back to it. Members beside these are sent as they are. @public */
 export interface ChatToolCall {
   readonly id: string;
+  /** `function` or `custom`. */
   readonly type: string;
-  readonly function: { readonly name: string; readonly arguments: string };
+  readonly function?: { readonly name: string; readonly arguments: string } | undefined;
+  /** A custom tool takes text. */
+  readonly custom?: { readonly name: string; readonly input: string } | undefined;
+  readonly [key: string]: unknown;
 }
 
 /** One message of a conversation. @public */
@@ -25,9 +29,15 @@ export interface ChatMessage {
   readonly tool_calls?: readonly ChatToolCall[] | undefined;
   /** On a `tool` message: the call that it answers. */
   readonly tool_call_id?: string | undefined;
+  readonly refusal?: string | null | undefined;
   /** What a reasoning model wants back unchanged. */
   readonly reasoning_details?: unknown;
   readonly reasoning_content?: unknown;
+  readonly reasoning?: unknown;
+  /** The deprecated form of a tool call. */
+  readonly function_call?: { readonly name: string; readonly arguments: string } | undefined;
+  /** A sound that the API keeps. */
+  readonly audio?: { readonly id: string } | null | undefined;
 }
 
 /** A chat completion, in the API's own names; members beside these are sent as they are. @public */
@@ -68,7 +78,8 @@ const Message = z.looseObject(
           {
             id: Name,
             type: Text,
-            function: z.looseObject({ name: Text, arguments: Text }, 'must have name and arguments'),
+            function: z.optional(z.looseObject({ name: Text, arguments: Text }, 'must have name and arguments')),
+            custom: z.optional(z.looseObject({ name: Text, input: Text }, 'must have name and input')),
           },
           'must be a tool call',
         ),
@@ -96,9 +107,16 @@ export const chatRequest: StandardSchema<ChatRequest> = z.looseObject(
   'must be an object',
 );
 
-/** The body of a streaming request: the caller's own members, `stream`, and a wish for usage unless the caller decided. */
-export function streamingBody(request: Readonly<Record<string, unknown>>): string {
+/**
+ * A request for a stream: the caller's own members, `stream`, and a wish for usage unless the caller decided, or the server tells
+ * it unasked and refuses the wish.
+ */
+export function streamed(
+  request: Readonly<Record<string, unknown>>,
+  usage: 'ask' | 'told' = 'ask',
+): Readonly<Record<string, unknown>> {
   const { stream_options: asked, ...rest } = request;
+  if (usage === 'told') return { ...rest, stream: true, ...(asked !== undefined && { stream_options: asked }) };
   const stream_options = asked === null ? null : { include_usage: true, ...(asked as object | undefined) };
-  return JSON.stringify({ ...rest, stream: true, stream_options });
+  return { ...rest, stream: true, stream_options };
 }

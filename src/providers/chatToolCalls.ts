@@ -6,6 +6,12 @@ import type { ToolCallPart } from './chatChunk.js';
 /** Calls in one choice. Above what any API allows (OpenAI: 128); chosen. */
 const MAX_CALLS = 1024;
 
+/** What a piece of a call has that is read. */
+export const TOOL_CALL_KEYS: ReadonlySet<string> = new Set(['index', 'id', 'type', 'function', 'custom']);
+
+/** Stands for the id of the deprecated `function_call`, which has none. */
+export const LEGACY_CALL_ID = 'function_call';
+
 /** What the unfinished calls of one stream may hold, over all of its choices. */
 export interface ToolCallRoom {
   readonly max: number;

@@ -1,10 +1,10 @@
 import * as z from 'zod/mini';
-import type { Call, CallRequest, LeavingPolicy } from '../protocol/call.js';
-import type { Dialect } from '../protocol/dialect.js';
+import type { LeavingPolicy } from '../protocol/call.js';
 import type { StandardSchema } from '../protocol/standardSchema.js';
 import { gatewayDialect, type GatewayDialectOptions } from './gatewayDialect.js';
 import { gatewayGenerateDialect } from './gatewayGenerateDialect.js';
-import { checkRequest, joinURL, keyHeader, type ProviderOptions, withDialect } from './support.js';
+import { type CallParts, type Calls, provider } from './provider.js';
+import type { ProviderOptions } from './support.js';
 
 /** Where the gateway is and how its answers are read. @public */
 export interface GatewayOptions extends ProviderOptions, GatewayDialectOptions {
@@ -42,9 +42,9 @@ export interface GatewayRequest {
 /** What `gateway` makes. The gateway has no work ids: nothing can be attached to, resumed or cancelled. @public */
 export interface Gateway {
   /** An answer, streamed. */
-  readonly chat: ((request: GatewayRequest) => Call) & { readonly dialect: Dialect };
+  readonly chat: Calls<GatewayRequest>;
   /** A whole answer at once, for models that do not stream; the same events. Leaving does not stop it. */
-  readonly generate: ((request: GatewayRequest) => Call) & { readonly dialect: Dialect };
+  readonly generate: Calls<GatewayRequest>;
 }
 
 const Text = z.string('must be a string').check(z.minLength(1, 'must not be empty'));
@@ -85,43 +85,46 @@ const Request: StandardSchema<GatewayRequest> = z.looseObject(
  * @public
  */
 export function gateway(options: GatewayOptions = {}): Gateway {
-  const { apiKey, baseURL = 'http://localhost:8000/api/v1', headers, retryable, currency } = options;
+  const { retryable, currency } = options;
   const { isStreaming = ({ model_name }: GatewayRequest): boolean => !/image/i.test(model_name) } = options;
-  const streamURL = joinURL(baseURL, '/generate/stream');
-  const generateURL = joinURL(baseURL, '/generate');
-  const leaving: LeavingPolicy = { stop: 'unknown', disconnect: 'unknown', ...options.leaving };
-  const streamed = gatewayDialect({ retryable, currency });
-  const whole = gatewayGenerateDialect({ retryable, currency });
-
-  const make = (url: string, request: GatewayRequest, accept: string): Omit<Call, 'dialect' | 'leaving'> => {
-    const { input } = request;
-    const body =
-      typeof input === 'string' ? { ...request, input: [{ type: 'text', name: 'input', content: input }] } : request;
-    const stream: CallRequest = { method: 'POST', url, headers, body: JSON.stringify(body), accept: [accept] };
-    const authorize = keyHeader('x-api-key', apiKey, 'MILLRACE_GATEWAY_API_KEY', 'gateway');
-    return { provider: 'gateway', model: request.model_name, authorize, stream: () => stream, resume: { by: 'ask' } };
+  const api = provider(
+    {
+      name: 'gateway',
+      baseURL: 'http://localhost:8000/api/v1',
+      env: 'MILLRACE_GATEWAY_API_KEY',
+      keyHeader: 'x-api-key',
+    },
+    options,
+  );
+  const ask = (path: string, request: GatewayRequest, accept?: readonly string[]): CallParts => {
+    const { model_name: model, input: given } = request;
+    const input = typeof given === 'string' ? [{ type: 'text', name: 'input', content: given }] : given;
+    return { model, stream: api.post(path, { ...request, input }, accept) };
   };
 
   return {
-    chat: withDialect((request: GatewayRequest): Call => {
-      const asked = checkRequest(Request, request, 'the request of gateway.chat');
-      if (!isStreaming(asked)) {
-        throw new TypeError(
-          `gateway.chat: ${asked.model_name} does not stream; use gateway.generate(), or give isStreaming if it does`,
-        );
-      }
-      return {
-        ...make(streamURL, asked, 'text/event-stream'),
-        dialect: streamed,
-        leaving,
-        hint: 'use gateway.generate() for models that do not stream',
-      };
-    }, streamed),
-    generate: withDialect((request: GatewayRequest): Call => {
-      const asked = checkRequest(Request, request, 'the request of gateway.generate');
-      // A call that does not stream runs to its end, whoever listens.
-      const toItsEnd: LeavingPolicy = { stop: 'continues', disconnect: 'continues' };
-      return { ...make(generateURL, asked, 'application/json'), dialect: whole, leaving: toItsEnd };
-    }, whole),
+    chat: api.calls({
+      name: 'chat',
+      request: Request,
+      dialect: gatewayDialect({ retryable, currency }),
+      call: (request) => {
+        if (!isStreaming(request)) {
+          throw new TypeError(
+            `gateway.chat: ${request.model_name} does not stream; use gateway.generate(), or give isStreaming if it does`,
+          );
+        }
+        return { ...ask('/generate/stream', request), hint: 'use gateway.generate() for models that do not stream' };
+      },
+    }),
+    generate: api.calls({
+      name: 'generate',
+      request: Request,
+      dialect: gatewayGenerateDialect({ retryable, currency }),
+      call: (request) => ({
+        ...ask('/generate', request, ['application/json']),
+        // A call that does not stream runs to its end, whoever listens.
+        leaving: { stop: 'continues', disconnect: 'continues' },
+      }),
+    }),
   };
 }

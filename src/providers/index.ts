@@ -2,8 +2,11 @@ export { anthropic, type Anthropic, type AnthropicOptions } from './anthropic.js
 export { anthropicDialect, type AnthropicDialectOptions } from './anthropicDialect.js';
 export type { AnthropicMessage, AnthropicRequest, AnthropicVersion } from './anthropicRequest.js';
 export type { AnthropicBlock, AnthropicTurn } from './anthropicTurn.js';
+export type { ChatContinuation, CompletionRequest } from './chatCalls.js';
 export { chatDialect, type ChatDialectOptions } from './chatDialect.js';
+export type { ChatPreset } from './chatPresets.js';
 export type { ChatContentPart, ChatMessage, ChatRequest, ChatToolCall } from './chatRequest.js';
+export type { ChatTurn, ChatTurnThinking } from './chatTurn.js';
 export { gateway, type Gateway, type GatewayInput, type GatewayOptions, type GatewayRequest } from './gateway.js';
 export { gatewayDialect, type GatewayDialectOptions } from './gatewayDialect.js';
 export { gatewayGenerateDialect } from './gatewayGenerateDialect.js';
@@ -43,6 +46,8 @@ export {
   type OllamaSettings,
 } from './ollama.js';
 export { ollamaDialect, type OllamaDialectOptions, type OllamaToolCall, type OllamaTurn } from './ollamaDialect.js';
+export { openai, type OpenAI, type OpenAIOptions } from './openai.js';
+export { openaiCompatible, type OpenAICompatible, type OpenAICompatibleOptions } from './openaiCompatible.js';
 export {
   polargrid,
   type Polargrid,
@@ -60,5 +65,9 @@ export {
   type ProviderDefinition,
 } from './provider.js';
 export type { ProviderRequest } from './providerRequest.js';
+export type { AttachResponseOptions, ResponsesCalls } from './responsesCalls.js';
+export { responsesDialect, type ResponsesDialectOptions } from './responsesDialect.js';
+export type { ResponsesRequest } from './responsesRequest.js';
+export type { ResponsesItem, ResponsesTurn } from './responsesTurn.js';
 export { stopsBilling } from './stopsBilling.js';
 export type { APIKey, ProviderOptions } from './support.js';

@@ -1,14 +1,15 @@
 import * as z from 'zod/mini';
-import type { Call, CallRequest, LeavingPolicy, ResumePlan, StoredWork } from '../protocol/call.js';
-import type { Dialect } from '../protocol/dialect.js';
-import type { ErrorReport } from '../protocol/errorBody.js';
-import { isRecord } from '../protocol/errorBody.js';
+import type { Call, CallRequest, LeavingPolicy, ToolPlan } from '../protocol/call.js';
+import { type ErrorReport, isRecord } from '../protocol/errorBody.js';
+import type { StandardSchema } from '../protocol/standardSchema.js';
+import { attachCalls } from './attachCalls.js';
 import { inferenceshAgentDialect, type InferenceshAgentDialectOptions } from './inferenceshAgentDialect.js';
 import { unwrap } from './inferenceshFrame.js';
 import { inferenceshTaskDialect } from './inferenceshTaskDialect.js';
 import { pathSegment, readId } from './pathSegment.js';
+import { type Calls, provider } from './provider.js';
 import type { ProviderRequest } from './providerRequest.js';
-import { bearer, checkRequest, joinURL, type ProviderOptions, withDialect } from './support.js';
+import type { ProviderOptions } from './support.js';
 
 /** Where inference.sh is and how its streams are read. @public */
 export interface InferenceshOptions extends ProviderOptions, Pick<InferenceshAgentDialectOptions, 'separator'> {
@@ -51,7 +52,7 @@ export interface InferenceshAgentRequest {
 }
 
 /** A function that makes calls, with the dialect they are answered in. @public */
-export type InferenceshCalls<Request> = ((request: Request) => Call) & { readonly dialect: Dialect };
+export type InferenceshCalls<Request> = Calls<Request>;
 
 /** What `inferencesh` makes. @public */
 export interface Inferencesh {
@@ -73,8 +74,8 @@ const JSON_ANSWER = ['application/json'];
 const POLL_MS = 2_000;
 
 const Name = z.string().check(z.minLength(1));
-const RunRequest = z.looseObject({ app: Name, input: z.unknown() });
-const AgentRequest = z.looseObject({
+const RunRequest: StandardSchema<InferenceshRunRequest> = z.looseObject({ app: Name, input: z.unknown() });
+const AgentRequest: StandardSchema<InferenceshAgentRequest> = z.looseObject({
   agent: z.optional(Name),
   agent_config: z.optional(z.looseObject({})),
   agent_name: z.optional(z.string()),
@@ -97,87 +98,80 @@ const AgentRequest = z.looseObject({
  * @public
  */
 export function inferencesh(options: InferenceshOptions = {}): Inferencesh {
-  const { apiKey, baseURL = 'https://api.inference.sh', headers, retryable, separator } = options;
-  const authorize = bearer(apiKey, 'INFERENCE_API_KEY', 'inferencesh');
-  const tasks = inferenceshTaskDialect({ retryable });
-  const chats = inferenceshAgentDialect({ retryable, separator });
-  const created: LeavingPolicy = { stop: 'ended', disconnect: 'continues', ...options.leaving };
+  const { retryable, separator } = options;
+  const created: LeavingPolicy = { stop: 'ended', disconnect: 'continues' };
   const attached: LeavingPolicy = { stop: 'continues', disconnect: 'continues', ...options.leaving };
+  const api = provider(
+    { name: 'inferencesh', baseURL: 'https://api.inference.sh', env: 'INFERENCE_API_KEY', leaving: created },
+    options,
+  );
+  const { authorize } = api; // throws where a key is missing
+  const taskDialect = inferenceshTaskDialect({ retryable });
+  const agentDialect = inferenceshAgentDialect({ retryable, separator });
 
-  const post = (path: string, body?: unknown): CallRequest => ({
-    method: 'POST',
-    url: joinURL(baseURL, path),
-    headers,
-    ...(body === undefined ? undefined : { body: JSON.stringify(body) }),
-    accept: JSON_ANSWER,
+  const post = (path: string, body?: unknown): CallRequest => api.post(path, body, JSON_ANSWER);
+  const task = (id: string): string => `/tasks/${pathSegment(id, 'the task id')}`;
+  const chat = (id: string): string => `/chats/${pathSegment(id, 'the chat id')}`;
+  const reading = (pathOf: (id: string) => string): Pick<Call, 'stream' | 'resume'> => ({
+    stream: (id) => api.get(`${pathOf(id)}/stream`, STREAM),
+    resume: {
+      by: 'reattach',
+      stored: { request: (id) => api.get(pathOf(id), JSON_ANSWER), use: 'instead', everyMs: POLL_MS },
+    },
   });
-  const get = (path: string): CallRequest => ({ method: 'GET', url: joinURL(baseURL, path), headers, accept: STREAM });
-  const taskStream = (id: string): CallRequest => get(`/tasks/${pathSegment(id, 'the task id')}/stream`);
-  const chatStream = (id: string): CallRequest => get(`/chats/${pathSegment(id, 'the chat id')}/stream`);
-  const stored = (path: string, what: string): StoredWork => ({
-    request: (id) => ({ ...get(`${path}/${pathSegment(id, what)}`), accept: JSON_ANSWER }),
-    use: 'instead',
-    everyMs: POLL_MS,
-  });
-  const common = { provider: 'inferencesh', authorize };
-  const resumeTask: ResumePlan = { by: 'reattach', stored: stored('/tasks', 'the task id') };
-  const resumeChat: ResumePlan = { by: 'reattach', stored: stored('/chats', 'the chat id') };
-  get('/'); // throws where the base is wrong
+  const tasks = reading(task);
+  const chats = reading(chat);
+  const submitResult = (id: string, result: string): CallRequest =>
+    post(`/tools/${pathSegment(id, 'the tool invocation id')}`, { result });
+  const tools: ToolPlan = {
+    by: 'post',
+    // The API has no sign for a failure: as its own client does, the text says it.
+    post: ({ id, text, isError }) => submitResult(id, isError === true ? JSON.stringify({ error: text }) : text),
+  };
 
   return {
-    run: withDialect((request: InferenceshRunRequest): Call => {
-      const { app } = checkRequest(RunRequest, request, 'the request of inferencesh.run');
-      return {
-        ...common,
-        model: app,
-        dialect: tasks,
+    run: api.calls({
+      name: 'run',
+      request: RunRequest,
+      dialect: taskDialect,
+      call: (request) => ({
+        ...tasks,
+        model: request.app,
         submit: post('/apps/run', request),
         readWorkId: (answer) => readId(member(unwrap(answer), 'id'), 'the task id'),
-        stream: taskStream,
-        cancel: (id) => post(`/tasks/${pathSegment(id, 'the task id')}/cancel`),
-        leaving: created,
-        resume: resumeTask,
-      };
-    }, tasks),
-    attach: withDialect((taskId: string): Call => {
-      taskStream(taskId); // throws where the id is wrong
-      return { ...common, dialect: tasks, workId: taskId, stream: taskStream, leaving: attached, resume: resumeTask };
-    }, tasks),
-    agent: withDialect((request: InferenceshAgentRequest): Call => {
-      const { agent, agent_config, agent_name, chat_id } = checkRequest(
-        AgentRequest,
-        request,
-        'the request of inferencesh.agent',
-      );
-      if (agent === undefined && agent_config === undefined) {
-        throw new TypeError('the request of inferencesh.agent needs agent, or agent_config with agent_name');
-      }
-      if (chat_id !== undefined) chatStream(chat_id); // throws where the id is wrong
-      return {
-        ...common,
-        model: agent ?? agent_name,
-        dialect: chats,
-        submit: post('/agents/run', { ...request, input: agentInput(request.input) }),
-        readWorkId: readChatId,
-        ...(chat_id === undefined ? undefined : { workId: chat_id }),
-        stream: chatStream,
-        cancel: (id) => post(`/chats/${pathSegment(id, 'the chat id')}/stop`),
-        leaving: created,
-        resume: resumeChat,
-      };
-    }, chats),
-    attachChat: withDialect((chatId: string): Call => {
-      chatStream(chatId); // throws where the id is wrong
-      return { ...common, dialect: chats, workId: chatId, stream: chatStream, leaving: attached, resume: resumeChat };
-    }, chats),
+        cancel: (id) => post(`${task(id)}/cancel`),
+      }),
+    }),
+    attach: attachCalls(api, { ...tasks, name: 'attach', dialect: taskDialect, leaving: attached }),
+    agent: api.calls({
+      name: 'agent',
+      request: AgentRequest,
+      dialect: agentDialect,
+      call: (request) => {
+        const { agent, agent_config, agent_name, chat_id: workId } = request;
+        if (agent === undefined && agent_config === undefined) {
+          throw new TypeError('the request of inferencesh.agent needs agent, or agent_config with agent_name');
+        }
+        if (workId !== undefined) chat(workId); // throws where the id is wrong
+        return {
+          ...chats,
+          model: agent ?? agent_name,
+          submit: post('/agents/run', { ...request, input: agentInput(request.input) }),
+          readWorkId: readChatId,
+          ...(workId !== undefined && { workId }),
+          cancel: (id) => post(`${chat(id)}/stop`),
+          tools,
+        };
+      },
+    }),
+    attachChat: attachCalls(api, { ...chats, name: 'attachChat', dialect: agentDialect, leaving: attached, tools }),
     submitToolResult: (toolInvocationId, result) => {
       const text = typeof result === 'string' ? result : JSON.stringify(result);
       // What has no JSON (undefined, a function) is no result.
       if (typeof text !== 'string') {
         throw new TypeError(`the result of a tool must be a string or JSON, got ${typeof result}`);
       }
-      const path = `/tools/${pathSegment(toolInvocationId, 'the tool invocation id')}`;
-      return { provider: 'inferencesh', request: post(path, { result: text }), authorize };
+      return { provider: 'inferencesh', request: submitResult(toolInvocationId, text), authorize };
     },
   };
 }

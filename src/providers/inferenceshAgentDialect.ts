@@ -99,8 +99,9 @@ type AgentStream = DialectStream<AgentState>;
  *   request (its message and later ones); on a chat that was merely joined, by being written while we read.
  * - *Reconnect*: increments go on where they surely follow. Where the turn ended while nobody was connected, or a part of it was
  *   missed, the chat as it is stored is read, and fails the stream where it does not hold the whole turn.
- * - *Tools*: an invocation for the client that awaits its input is a `tool-call`, once, under the id that takes the result.
- *   Other invocations arrive as `raw` with each change of their status.
+ * - *Tools*: an invocation for the client that awaits its input, or is in progress, which is how the API's own client knows that
+ *   it is its turn, is a `tool-call`, once, under the id that takes the result. Other invocations, and what becomes of this one,
+ *   arrive as `raw` with each change of their status.
  * - *Usage* comes per message and is told as the sum over the turn's messages.
  *
  * The older stream (`content`, `tool_call`, `tool_result`, `done`) is read too; its `done` is its proof, but not after a
@@ -304,7 +305,7 @@ function readInvocation(invocation: z.infer<typeof Invocation>, state: AgentStat
 }
 
 function isForClient({ type, status }: z.infer<typeof Invocation>): boolean {
-  return type === 'client' && status === 'awaiting_input';
+  return type === 'client' && (status === 'awaiting_input' || status === 'in_progress');
 }
 
 const readDelta: Reader = (payload, frame, state, emit) => {

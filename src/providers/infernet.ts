@@ -1,13 +1,21 @@
 import * as z from 'zod/mini';
-import type { Call, CallRequest, LeavingPolicy, ResumePlan } from '../protocol/call.js';
-import type { Dialect } from '../protocol/dialect.js';
+import type { CallRequest, ResumePlan } from '../protocol/call.js';
 import { isRecord } from '../protocol/errorBody.js';
+import type { StandardSchema } from '../protocol/standardSchema.js';
+import { attachCalls } from './attachCalls.js';
 import { chatDialect } from './chatDialect.js';
+import type { ChatRequest } from './chatRequest.js';
+import { chatToolPlan } from './chatTools.js';
+import type { ChatTurn } from './chatTurn.js';
 import { continueChat } from './continueChat.js';
 import { infernetJobsDialect, type InfernetJobsDialectOptions } from './infernetJobsDialect.js';
 import { infernetNativeDialect } from './infernetNativeDialect.js';
+import type { InfernetMessage } from './infernetTurn.js';
 import { pathSegment, readId } from './pathSegment.js';
-import { bearer, checkRequest, joinURL, type ProviderOptions, withDialect } from './support.js';
+import { type CallParts, type Calls, provider, type ProviderDefinition } from './provider.js';
+import { askAgain, type ProviderOptions } from './support.js';
+
+export type { InfernetMessage } from './infernetTurn.js';
 
 /** Where Infernet is and how its streams are read. @public */
 export interface InfernetOptions
@@ -19,12 +27,6 @@ export interface InfernetOptions
    * @defaultValue the origin of `baseURL`
    */
   readonly originURL?: string | undefined;
-}
-
-/** One message of a conversation; Infernet takes text only. @public */
-export interface InfernetMessage {
-  readonly role: string;
-  readonly content: string;
 }
 
 /** A job; members beside these are sent as they are. @public */
@@ -52,7 +54,7 @@ export interface InfernetNativeRequest {
 }
 
 /** A function that makes calls, with the dialect they are answered in. @public */
-export type InfernetCalls<Request> = ((request: Request) => Call) & { readonly dialect: Dialect };
+export type InfernetCalls<Request, Turn = InfernetMessage> = Calls<Request, Turn>;
 
 /** What `infernet` makes. @public */
 export interface Infernet {
@@ -68,21 +70,34 @@ export interface Infernet {
   readonly attachNative: InfernetCalls<string>;
   /**
    * The OpenAI dialect. This surface makes up a clean end where a node just went silent, so a cut answer cannot be told from a
-   * whole one: prefer `chat`.
+   * whole one: prefer `chat`. Text only: a content is a string, or nothing in an assistant's message.
    */
-  readonly openai: InfernetCalls<InfernetRequest>;
+  readonly openai: InfernetCalls<ChatRequest, ChatTurn>;
 }
 
 const BASE_URL = 'https://infernetprotocol.com/api/v1';
-const SSE = ['text/event-stream'];
 const JSON_ANSWER = ['application/json'];
 /** Between two readings of a job; a token has 60 requests a minute. Chosen. */
 const POLL_MS = 2_000;
 
+const Model = z.string().check(z.minLength(1));
 const Messages = z.array(z.looseObject({ role: z.string(), content: z.string() })).check(z.minLength(1));
-const JobRequest = z.looseObject({ model: z.string().check(z.minLength(1)), messages: Messages });
-const NativeRequest = z.looseObject({ messages: Messages, modelName: z.optional(z.string()) });
-
+const JobRequest: StandardSchema<InfernetRequest> = z.looseObject({ model: Model, messages: Messages });
+const NativeRequest: StandardSchema<InfernetNativeRequest> = z.looseObject({
+  messages: Messages,
+  modelName: z.optional(z.string()),
+});
+/** The assistant's turn is sent back without text where it only called tools. */
+const ChatMessages = z
+  .array(
+    z
+      .looseObject({ role: z.string(), content: z.nullish(z.string()) })
+      .check(
+        z.refine(({ role, content }) => role === 'assistant' || typeof content === 'string', { path: ['content'] }),
+      ),
+  )
+  .check(z.minLength(1));
+const OpenAIRequest: StandardSchema<ChatRequest> = z.looseObject({ model: Model, messages: ChatMessages });
 /**
  * Infernet, a network of inference nodes: its Jobs API, the native chat of its open server, and its OpenAI dialect.
  *
@@ -100,106 +115,80 @@ const NativeRequest = z.looseObject({ messages: Messages, modelName: z.optional(
  * @public
  */
 export function infernet(options: InfernetOptions = {}): Infernet {
-  const { apiKey, baseURL = BASE_URL, headers, inlineThinking, retryable } = options;
-  const jobsURL = joinURL(baseURL, '/jobs');
-  const originURL = options.originURL ?? new URL(baseURL).origin;
-  const chatURL = joinURL(originURL, '/api/chat');
-  const completionsURL = joinURL(originURL, '/v1/chat/completions');
-  const leaving: LeavingPolicy = { stop: 'continues', disconnect: 'continues', ...options.leaving };
-
-  const withKey = (): Call['authorize'] => bearer(apiKey, 'INFERNET_API_KEY', 'infernet');
-  const nativeAuthorize: Call['authorize'] = apiKey === undefined ? () => ({}) : withKey();
-
-  const jobs = infernetJobsDialect({ inlineThinking, retryable });
-  const native = infernetNativeDialect({ retryable });
-  const openai = chatDialect({ name: 'infernet-openai', retryable });
-
-  const post = (url: string, body: unknown, accept: readonly string[]): CallRequest => ({
-    method: 'POST',
-    url,
-    headers,
-    body: JSON.stringify(body),
-    accept,
-  });
-  const get = (url: string): CallRequest => ({ method: 'GET', url, headers, accept: SSE });
-  const jobStream = (id: string): CallRequest => get(joinURL(baseURL, `/jobs/${pathSegment(id, 'the job id')}/stream`));
-  const chatStream = (id: string): CallRequest =>
-    get(joinURL(originURL, `/api/chat/stream/${pathSegment(id, 'the job id')}`));
-  const common = { provider: 'infernet', leaving };
-  const resumeJob: ResumePlan = {
-    by: 'reattach',
-    stored: {
-      request: (id) => ({
-        ...get(joinURL(baseURL, `/jobs/${pathSegment(id, 'the job id')}`)),
-        accept: JSON_ANSWER,
-      }),
-      use: 'around',
-      everyMs: POLL_MS,
-    },
+  const { inlineThinking, retryable, baseURL = BASE_URL } = options;
+  const definition: ProviderDefinition = {
+    name: 'infernet',
+    baseURL,
+    env: 'INFERNET_API_KEY',
+    leaving: { stop: 'continues', disconnect: 'continues' },
   };
-  const resumeNative: ResumePlan = { by: 'reattach' };
-  const askAgain = (url: string, request: InfernetRequest): ResumePlan => ({
-    by: 'ask',
-    continueWith: (text) => {
-      const rest = continueChat(request, text);
-      return rest && post(url, { ...rest, stream: true }, SSE);
-    },
-  });
+  const api = provider(definition, options);
+  const atOrigin = { ...options, baseURL: options.originURL ?? new URL(baseURL).origin };
+  const server = provider(definition, atOrigin);
+  const openServer = provider({ ...definition, env: undefined, key: 'optional' }, atOrigin);
 
+  const jobsDialect = infernetJobsDialect({ inlineThinking, retryable });
+  const nativeDialect = infernetNativeDialect({ retryable });
+  const job = (id: string): string => `/jobs/${pathSegment(id, 'the job id')}`;
+  const jobs = {
+    stream: (id: string): CallRequest => api.get(`${job(id)}/stream`),
+    resume: {
+      by: 'reattach',
+      stored: { request: (id) => api.get(job(id), JSON_ANSWER), use: 'around', everyMs: POLL_MS },
+    } satisfies ResumePlan,
+  };
+  const natives = {
+    stream: (id: string): CallRequest => server.get(`/api/chat/stream/${pathSegment(id, 'the job id')}`),
+    resume: { by: 'reattach' } satisfies ResumePlan,
+  };
+  const askDirect = (request: InfernetRequest): CallRequest => api.post('/jobs', { ...request, stream: true });
+  const askOpenAI = (request: ChatRequest): CallRequest =>
+    server.post('/v1/chat/completions', { ...request, stream: true });
+
+  const openai: Infernet['openai'] = server.calls({
+    name: 'openai',
+    request: OpenAIRequest,
+    dialect: chatDialect({ name: 'infernet-openai', retryable }),
+    call: (request): CallParts => ({
+      stream: askOpenAI(request),
+      resume: askAgain(askOpenAI, (text) => continueChat(request, text)),
+      tools: chatToolPlan(openai, request),
+    }),
+  });
   return {
-    chat: withDialect((request: InfernetRequest): Call => {
-      const { model } = checkRequest(JobRequest, request, 'the request of infernet.chat');
-      return {
-        ...common,
-        model,
-        dialect: jobs,
-        authorize: withKey(),
-        submit: post(jobsURL, { ...request, stream: false }, JSON_ANSWER),
+    chat: api.calls({
+      name: 'chat',
+      request: JobRequest,
+      dialect: jobsDialect,
+      call: (request) => ({
+        ...jobs,
+        submit: api.post('/jobs', { ...request, stream: false }, JSON_ANSWER),
         readWorkId: (answer) => readId(isRecord(answer) ? answer['id'] : undefined, 'the job id'),
-        stream: jobStream,
-        resume: resumeJob,
-      };
-    }, jobs),
-    direct: withDialect((request: InfernetRequest): Call => {
-      const { model } = checkRequest(JobRequest, request, 'the request of infernet.direct');
-      const asked = post(jobsURL, { ...request, stream: true }, SSE);
-      const resume = askAgain(jobsURL, request);
-      return { ...common, model, dialect: jobs, authorize: withKey(), stream: () => asked, resume };
-    }, jobs),
-    attach: withDialect((jobId: string): Call => {
-      jobStream(jobId); // throws where the id is wrong
-      return { ...common, dialect: jobs, authorize: withKey(), workId: jobId, stream: jobStream, resume: resumeJob };
-    }, jobs),
-    native: withDialect((request: InfernetNativeRequest): Call => {
-      const { modelName } = checkRequest(NativeRequest, request, 'the request of infernet.native');
-      return {
-        ...common,
-        model: modelName,
-        dialect: native,
-        authorize: nativeAuthorize,
-        submit: post(chatURL, request, JSON_ANSWER),
+      }),
+    }),
+    direct: api.calls({
+      name: 'direct',
+      request: JobRequest,
+      dialect: jobsDialect,
+      call: (request) => ({
+        stream: askDirect(request),
+        resume: askAgain(askDirect, (text) => continueChat(request, text)),
+      }),
+    }),
+    attach: attachCalls(api, { ...jobs, name: 'attach', dialect: jobsDialect }),
+    native: openServer.calls({
+      name: 'native',
+      request: NativeRequest,
+      dialect: nativeDialect,
+      call: (request) => ({
+        ...natives,
+        model: request.modelName,
+        submit: server.post('/api/chat', request, JSON_ANSWER),
         readWorkId: readNativeId,
-        stream: chatStream,
-        resume: resumeNative,
-      };
-    }, native),
-    attachNative: withDialect((jobId: string): Call => {
-      chatStream(jobId); // throws where the id is wrong
-      return {
-        ...common,
-        dialect: native,
-        authorize: nativeAuthorize,
-        workId: jobId,
-        stream: chatStream,
-        resume: resumeNative,
-      };
-    }, native),
-    openai: withDialect((request: InfernetRequest): Call => {
-      const { model } = checkRequest(JobRequest, request, 'the request of infernet.openai');
-      const asked = post(completionsURL, { ...request, stream: true }, SSE);
-      const resume = askAgain(completionsURL, request);
-      return { ...common, model, dialect: openai, authorize: withKey(), stream: () => asked, resume };
-    }, openai),
+      }),
+    }),
+    attachNative: attachCalls(openServer, { ...natives, name: 'attachNative', dialect: nativeDialect }),
+    openai,
   };
 }
 

@@ -4,6 +4,7 @@ import { type ErrorReport, isRecord, readErrorBody } from '../protocol/errorBody
 import { InlineThinking } from '../protocol/inlineThinking.js';
 import { validate } from '../protocol/validate.js';
 import { readChatUsage } from './chatUsage.js';
+import { type InfernetMessage, infernetTurn } from './infernetTurn.js';
 
 /** How to read Infernet's job stream. @public */
 export interface InfernetJobsDialectOptions {
@@ -51,11 +52,12 @@ interface JobState {
  * that does not hold it fails: what was delivered may be a part of it.
  * @public
  */
-export function infernetJobsDialect(options: InfernetJobsDialectOptions = {}): Dialect {
+export function infernetJobsDialect(options: InfernetJobsDialectOptions = {}): Dialect<InfernetMessage> {
   const { inlineThinking = false, retryable = ({ code }: ErrorReport) => RETRYABLE.has(code) } = options;
-  return dialect<z.infer<typeof Frame>, JobState>({
+  return dialect<z.infer<typeof Frame>, JobState, InfernetMessage>({
     name: 'infernet-jobs',
     frame: Frame,
+    turn: infernetTurn,
     marker: '[DONE]',
     markerAlone: 'whole',
     retryable,

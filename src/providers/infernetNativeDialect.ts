@@ -4,6 +4,7 @@ import type { ErrorReport } from '../protocol/errorBody.js';
 import { isRecord, readErrorBody } from '../protocol/errorBody.js';
 import { validate } from '../protocol/validate.js';
 import type { FinishReason } from '../types.js';
+import { type InfernetMessage, infernetTurn } from './infernetTurn.js';
 import { settleText, StreamedText } from './streamedText.js';
 
 /** How to read Infernet's native chat stream. @public */
@@ -50,10 +51,11 @@ const REASONS: Map<string, FinishReason> = new Map([
  * A job row with status `failed` fails the stream at once: what would be replayed after it is the failed attempt's text.
  * @public
  */
-export function infernetNativeDialect(options: InfernetNativeDialectOptions = {}): Dialect {
-  return dialect<Readonly<Record<string, unknown>>, NativeState>({
+export function infernetNativeDialect(options: InfernetNativeDialectOptions = {}): Dialect<InfernetMessage> {
+  return dialect<Readonly<Record<string, unknown>>, NativeState, InfernetMessage>({
     name: 'infernet-native',
     frame: Frame,
+    turn: infernetTurn,
     reattach: 'replay',
     start: () => ({ streamed: new StreamedText(), ids: new Set(), lastId: '', status: undefined }),
     // A job row has an `error` column of its own: only the event's name tells a failure, and the row's status.

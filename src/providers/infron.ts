@@ -1,11 +1,11 @@
-import type { Call, CallRequest, LeavingPolicy } from '../protocol/call.js';
-import type { Dialect } from '../protocol/dialect.js';
+import type { LeavingPolicy } from '../protocol/call.js';
 import { type ErrorReport, isRecord } from '../protocol/errorBody.js';
-import { chatDialect } from './chatDialect.js';
-import { continueChat } from './continueChat.js';
-import { chatRequest, type ChatRequest, streamingBody } from './chatRequest.js';
+import { chatCalls } from './chatCalls.js';
+import type { ChatRequest } from './chatRequest.js';
+import type { ChatTurn } from './chatTurn.js';
+import { type Calls, provider } from './provider.js';
 import { stopsBilling } from './stopsBilling.js';
-import { bearer, checkRequest, joinURL, type ProviderOptions, withDialect } from './support.js';
+import type { ProviderOptions } from './support.js';
 
 /** Where Infron is and how its streams are read. @public */
 export interface InfronOptions extends ProviderOptions {
@@ -42,7 +42,7 @@ export interface InfronRouting {
 /** What `infron` makes. Infron has no work ids: nothing can be attached to or resumed. @public */
 export interface Infron {
   /** A chat completion, streamed. */
-  readonly chat: ((request: InfronChatRequest) => Call) & { readonly dialect: Dialect };
+  readonly chat: Calls<InfronChatRequest, ChatTurn>;
 }
 
 /**
@@ -63,42 +63,13 @@ export interface Infron {
  * @public
  */
 export function infron(options: InfronOptions = {}): Infron {
-  const { apiKey, baseURL = 'https://llm.onerouter.pro/v1', headers, currency, retryable } = options;
-  const url = joinURL(baseURL, '/chat/completions');
-  const dialectOf = (choices: number): Dialect => chatDialect({ name: 'infron', currency, retryable, choices });
-  const dialect = dialectOf(1);
-
-  return {
-    chat: withDialect((request: InfronChatRequest): Call => {
-      const asked = checkRequest(chatRequest, request, 'the request of infron.chat');
-      const { model, n } = asked;
-      const ask = (body: ChatRequest): CallRequest => ({
-        method: 'POST',
-        url,
-        headers,
-        body: streamingBody(body),
-        accept: ['text/event-stream'],
-      });
-      const stream = ask(asked);
-      const leaving = { ...leavingOf(options.upstream ?? upstreamOf(asked)), ...options.leaving };
-      const authorize = bearer(apiKey, 'INFRON_API_KEY', 'infron');
-      return {
-        provider: 'infron',
-        model,
-        dialect: n === undefined || n === null || n === 1 ? dialect : dialectOf(n),
-        authorize,
-        stream: () => stream,
-        leaving,
-        resume: {
-          by: 'ask',
-          continueWith: (text) => {
-            const rest = continueChat(asked, text);
-            return rest && ask(rest);
-          },
-        },
-      };
-    }, dialect),
-  };
+  const { currency, retryable, upstream } = options;
+  const api = provider({ name: 'infron', baseURL: 'https://llm.onerouter.pro/v1', env: 'INFRON_API_KEY' }, options);
+  const leaving = (request: ChatRequest): LeavingPolicy => ({
+    ...leavingOf(upstream ?? upstreamOf(request)),
+    ...options.leaving,
+  });
+  return { chat: chatCalls(api, { name: 'infron', currency, retryable, leaving, continues: { by: 'message' } }) };
 }
 
 function leavingOf(upstream: string | undefined): LeavingPolicy {

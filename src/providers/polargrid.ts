@@ -1,12 +1,14 @@
 import * as z from 'zod/mini';
-import type { Call, CallRequest, LeavingPolicy } from '../protocol/call.js';
+import type { Call, CallRequest } from '../protocol/call.js';
 import type { Dialect } from '../protocol/dialect.js';
 import type { ErrorReport } from '../protocol/errorBody.js';
 import type { StandardSchema } from '../protocol/standardSchema.js';
+import { chatCalls } from './chatCalls.js';
 import { chatDialect } from './chatDialect.js';
-import { continueChat } from './continueChat.js';
-import { chatRequest, type ChatRequest, streamingBody } from './chatRequest.js';
-import { bearer, checkRequest, joinURL, type ProviderOptions, withDialect } from './support.js';
+import { type ChatRequest, streamed } from './chatRequest.js';
+import type { ChatTurn } from './chatTurn.js';
+import { type Calls, provider } from './provider.js';
+import { askAgain, type ProviderOptions } from './support.js';
 
 /** Where PolarGrid is and how its streams are read. @public */
 export interface PolargridOptions extends ProviderOptions {
@@ -59,9 +61,9 @@ export interface PolargridCompletionRequest extends PolargridSampling {
 /** What `polargrid` makes. PolarGrid has no work ids: nothing can be attached to, resumed or cancelled. @public */
 export interface Polargrid {
   /** A chat completion, streamed. */
-  readonly chat: ((request: PolargridChatRequest) => Call) & { readonly dialect: Dialect };
+  readonly chat: Calls<PolargridChatRequest, ChatTurn>;
   /** A text completion, streamed. */
-  readonly completion: ((request: PolargridCompletionRequest) => Call) & { readonly dialect: Dialect };
+  readonly completion: Calls<PolargridCompletionRequest>;
 }
 
 const SNAKE_CASE: ReadonlyMap<string, string> = new Map([
@@ -103,72 +105,54 @@ const CompletionRequest: StandardSchema<PolargridCompletionRequest> = z.looseObj
  * @public
  */
 export function polargrid(options: PolargridOptions = {}): Polargrid {
-  const { apiKey, headers, inlineThinking = true, retryable } = options;
-  const baseURL = baseURLOf(options);
-  const leaving: LeavingPolicy = { stop: 'unknown', disconnect: 'unknown', ...options.leaving };
-  const dialectOf = (choices: number): Dialect =>
-    chatDialect({ name: 'polargrid', inlineThinking, retryable, choices });
-  const dialect = dialectOf(1);
-
-  const make = <Request extends Readonly<Record<string, unknown>>>(
-    path: string,
-    model: string,
-    request: Request,
-    continued: (text: string) => Request | undefined,
-  ): Call => {
-    const ask = (body: Request): CallRequest => ({
-      method: 'POST',
-      url: joinURL(baseURL, path),
-      headers,
-      body: streamingBody(body),
-      accept: ['text/event-stream'],
-    });
-    const stream = ask(request);
-    const authorize = bearer(apiKey, 'POLARGRID_API_KEY', 'polargrid');
-    const n = typeof request['n'] === 'number' ? request['n'] : 1;
-    return {
-      provider: 'polargrid',
-      model,
-      dialect: n === 1 ? dialect : dialectOf(n),
-      authorize,
-      stream: () => stream,
-      leaving,
-      resume: {
-        by: 'ask',
-        continueWith: (text) => {
-          const rest = continued(text);
-          return rest && ask(rest);
-        },
-      },
-    };
-  };
-
+  const { inlineThinking = true, retryable } = options;
+  const api = provider({ name: 'polargrid', baseURL: edgeURL(options), env: 'POLARGRID_API_KEY' }, options);
+  const shared = { name: 'polargrid', inlineThinking, retryable };
+  const textDialectOf = (choices: number): Dialect => withoutTurn(chatDialect({ ...shared, choices }));
+  const textDialect = textDialectOf(1);
+  const askText = (request: PolargridCompletionRequest): CallRequest => api.post('/completions', streamed(request));
   return {
-    chat: withDialect((request: PolargridChatRequest): Call => {
-      const asked = checkRequest(chatRequest, toSnakeCase(request), 'the request of polargrid.chat');
-      return make('/chat/completions', asked.model, asked, (text) => continueChat(asked, text));
-    }, dialect),
-    completion: withDialect((request: PolargridCompletionRequest): Call => {
-      const asked = checkRequest(CompletionRequest, toSnakeCase(request), 'the request of polargrid.completion');
-      const { prompt, n } = asked;
-      const canContinue = typeof prompt === 'string' && (typeof n !== 'number' || n === 1);
-      return make('/completions', asked.model, asked, (text) =>
-        canContinue ? { ...asked, prompt: prompt + text } : undefined,
-      );
-    }, dialect),
+    chat: inSnakeCase(chatCalls(api, { ...shared, continues: { by: 'message' } })),
+    completion: inSnakeCase(
+      api.calls({
+        name: 'completion',
+        request: CompletionRequest,
+        dialect: textDialect,
+        call: (request) => {
+          const { prompt, n } = request;
+          const choices = typeof n === 'number' ? n : 1;
+          const canContinue = typeof prompt === 'string' && choices === 1;
+          return {
+            dialect: choices === 1 ? textDialect : textDialectOf(choices),
+            stream: askText(request),
+            resume: askAgain(askText, (text) => (canContinue ? { ...request, prompt: prompt + text } : undefined)),
+          };
+        },
+      }),
+    ),
   };
 }
 
-function baseURLOf({ baseURL, region }: PolargridOptions): string {
-  if (baseURL !== undefined) {
-    if (region !== undefined) throw new TypeError('Give polargrid either region or baseURL, not both');
-    return joinURL(baseURL, '');
+/** A text completion is no conversation. */
+function withoutTurn({ turn: _, ...dialect }: Dialect): Dialect {
+  return dialect;
+}
+
+function edgeURL({ baseURL, region }: PolargridOptions): string {
+  if (baseURL !== undefined && region !== undefined) {
+    throw new TypeError('Give polargrid either region or baseURL, not both');
   }
   const edge = region ?? 'yto-01';
   if (!/^[a-z0-9]+(-[a-z0-9]+)*$/i.test(edge)) {
     throw new TypeError(`region must be the name of an edge, such as 'nyc-01', got ${JSON.stringify(region)}`);
   }
   return `https://api.${edge}.edge.polargrid.ai/v1`;
+}
+
+/** Lets a request be written in the SDK's names. */
+function inSnakeCase<Request, Turn>(calls: Calls<Request, Turn>): Calls<Request, Turn> {
+  const { dialect } = calls;
+  return Object.assign((request: Request): Call => calls(toSnakeCase(request) as Request), { dialect }); // checked there
 }
 
 /** The SDK's names become the wire's. Values stay as they are: its SDK sends 0.7 for a temperature of 0, this does not. */

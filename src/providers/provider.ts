@@ -49,7 +49,7 @@ export interface Provider {
   readonly post: (path: string, body?: unknown, accept?: readonly string[]) => CallRequest;
   /** Makes the function that makes calls. */
   readonly calls: <Request, Turn>(definition: CallDefinition<Request, Turn>) => Calls<Request, Turn>;
-  /** Asks for the credentials of one attempt. */
+  /** Asks for the credentials of one attempt. Reading this throws TypeError where a key is missing. */
   readonly authorize: Call['authorize'];
 }
 
@@ -79,7 +79,7 @@ export interface Provider {
  * ```
  * @param definition - what the API is
  * @param options - what the caller of the adapter says: key, base URL, headers, leaving
- * @throws TypeError for a base URL that cannot be right and, from the functions that `calls` makes, for a request that does not fit
+ * @throws TypeError for a base URL or a key that cannot be right and, from the functions that `calls` makes, for a request that does not fit
  * its schema and where a key is missing
  * @public
  */
@@ -90,8 +90,9 @@ export function provider(definition: ProviderDefinition, options: ProviderOption
   const policy: LeavingPolicy = { ...(leaving ?? { stop: 'unknown', disconnect: 'unknown' }), ...options.leaving };
   joinURL(baseURL, ''); // throws where the base is wrong
   let known: Call['authorize'] | undefined;
-  // Not before a call is made: whoever only wants a dialect needs no key.
+  // One that is missing is no matter before a call is made: whoever only wants a dialect needs no key.
   const withKey = (): Call['authorize'] => (known ??= authorizer(definition, options.apiKey));
+  if (options.apiKey !== undefined) withKey(); // throws where the key is wrong
 
   return {
     get: (path, accept = STREAM) => ({ method: 'GET', url: joinURL(baseURL, path), headers, accept }),
@@ -120,7 +121,9 @@ export function provider(definition: ProviderDefinition, options: ProviderOption
         },
         { dialect },
       ),
-    authorize: () => withKey()(),
+    get authorize() {
+      return withKey();
+    },
   };
 }
 

@@ -1,6 +1,5 @@
 import { ValidationError } from '../errors.js';
-import type { Call, LeavingPolicy } from '../protocol/call.js';
-import type { Dialect } from '../protocol/dialect.js';
+import type { Call, CallRequest, LeavingPolicy, ResumePlan } from '../protocol/call.js';
 import type { StandardSchema } from '../protocol/standardSchema.js';
 import { validate } from '../protocol/validate.js';
 
@@ -31,51 +30,31 @@ export interface KeyRules {
 }
 
 /**
- * Credentials from a key: a bearer token, or a header of the API's own.
+ * Credentials from a key: a bearer token, or a header of the API's own. A synchronous key stays synchronous, so that its request
+ * leaves in the same turn.
  * @throws TypeError where there is neither a key nor the environment variable, or the key cannot stand in a header
  */
 export function authorizer(
-  { name, env, keyHeader, key = 'required' }: KeyRules,
+  { name, env, keyHeader, key: need = 'required' }: KeyRules,
   apiKey: APIKey | undefined,
 ): Call['authorize'] {
-  const headersOf = (value: string): Readonly<Record<string, string>> =>
-    keyHeader === undefined ? { authorization: `Bearer ${value}` } : { [keyHeader]: value };
-  return credentials(apiKey, env, name, key, headersOf);
-}
-
-/** Credentials as `Authorization: Bearer <key>`. */
-export function bearer(apiKey: APIKey | undefined, env: string, provider: string): Call['authorize'] {
-  return authorizer({ name: provider, env }, apiKey);
-}
-
-/** Credentials in a header of the API's own. */
-export function keyHeader(name: string, apiKey: APIKey | undefined, env: string, provider: string): Call['authorize'] {
-  return authorizer({ name: provider, env, keyHeader: name }, apiKey);
-}
-
-/** Refuses what is wrong at once; a synchronous key stays synchronous, so that its request leaves in the same turn. */
-function credentials(
-  apiKey: APIKey | undefined,
-  env: string | undefined,
-  provider: string,
-  need: 'required' | 'optional',
-  headersOf: (key: string) => Readonly<Record<string, string>>,
-): Call['authorize'] {
+  const headersOf = (key: unknown): Readonly<Record<string, string>> => {
+    const checked = checkKey(key, name);
+    return keyHeader === undefined ? { authorization: `Bearer ${checked}` } : { [keyHeader]: checked };
+  };
   if (typeof apiKey === 'function') {
     return () => {
       const key = apiKey();
-      return isPromiseLike(key)
-        ? key.then((late) => headersOf(checkKey(late, provider)))
-        : headersOf(checkKey(key, provider));
+      return isPromiseLike(key) ? key.then(headersOf) : headersOf(key);
     };
   }
   const key = apiKey ?? (env === undefined ? undefined : environment(env));
   if (key === undefined) {
     if (need === 'optional') return () => ({});
     const or = env === undefined ? '' : ` or set the environment variable ${env}`;
-    throw new TypeError(`${provider} needs a key: give ${provider}({ apiKey })${or}`);
+    throw new TypeError(`${name} needs a key: give ${name}({ apiKey })${or}`);
   }
-  const headers = headersOf(checkKey(key, provider));
+  const headers = headersOf(key);
   return () => headers;
 }
 
@@ -124,12 +103,18 @@ export function joinURL(base: string, path: string): string {
   return `${origin}${pathname.replace(/\/+$/, '')}/${path.replace(/^\/+/, '')}${query}`;
 }
 
-/** Attaches a call's dialect to the function that makes the call, for pipelines that are built stage by stage. */
-export function withDialect<F extends (...args: never[]) => unknown>(
-  call: F,
-  dialect: Dialect,
-): F & { readonly dialect: Dialect } {
-  return Object.assign(call, { dialect });
+/** Asks again after a break, or for the rest of the answer where `rest` makes a request for it. */
+export function askAgain<Request>(
+  ask: (request: Request) => CallRequest,
+  rest: (text: string) => Request | undefined,
+): ResumePlan {
+  return {
+    by: 'ask',
+    continueWith: (text) => {
+      const request = rest(text);
+      return request && ask(request);
+    },
+  };
 }
 
 /**

@@ -14,6 +14,10 @@ const env = {
   INFERENCE_API_KEY: KEY,
   MILLRACE_GATEWAY_API_KEY: KEY,
   POLARGRID_API_KEY: KEY,
+  OPENAI_API_KEY: KEY,
+  ANTHROPIC_API_KEY: KEY,
+  GEMINI_API_KEY: KEY,
+  OLLAMA_API_KEY: KEY,
   WRONG_KEY: 'invalid',
 };
 
@@ -46,6 +50,11 @@ const WAYS: readonly {
   },
   { way: 'polargrid', provider: 'polargrid', base: 'polargrid', flags: ['-m', 'm', '-s', 'Be brief.'] },
   { way: 'polargrid completion', provider: 'polargrid', base: 'polargrid', flags: ['-m', 'm', '--mode', 'completion'] },
+  { way: 'openai', provider: 'openai', base: 'openai', flags: ['-m', 'm', '--max-tokens', '9'] },
+  { way: 'openai responses', provider: 'openai', base: 'openai', flags: ['-m', 'm', '--mode', 'responses'] },
+  { way: 'anthropic', provider: 'anthropic', base: 'anthropic', flags: ['-m', 'm', '-s', 'Be brief.'] },
+  { way: 'gemini', provider: 'gemini', base: 'gemini', flags: ['-m', 'm'] },
+  { way: 'ollama', provider: 'ollama', base: 'ollama', flags: ['-m', 'm', '--enable-thinking'] },
 ];
 
 function polargrid(server: ProviderServer): string[] {
@@ -280,6 +289,11 @@ describe('how millrace ask fails', () => {
       args: ['-p', 'infron', '-m', 'm', '--base-url', 'x', 'hi'],
       says: /--base-url must be/,
     },
+    {
+      what: 'a server of one’s own without its base',
+      args: ['-p', 'openaiCompatible', '-m', 'm', 'hi'],
+      says: /openaiCompatible needs --base-url URL/,
+    },
     { what: 'no prompt', args: ['-p', 'infron', '-m', 'm'], says: /there is no prompt/ },
     { what: 'an empty prompt', args: ['-p', 'infron', '-m', 'm', ' '], says: /prompt is empty/ },
     { what: '--json with --out', args: ['-p', 'infron', '-m', 'm', '--json', '-o', 'x', 'hi'], says: /--json.*--out/ },
@@ -295,6 +309,14 @@ describe('how millrace ask fails', () => {
     expect(stdout.text).toBe('');
     expect(stderr.text).toMatch(/^millrace: .*\n$/);
     expect(stderr.text).toMatch(says);
+  });
+
+  it.each(['ollama', 'vllm', 'openaiCompatible'])('asks %s without a key', async (name) => {
+    const server = await providers({ auth: 'none' });
+    const path = name === 'ollama' ? server.baseURLs.ollama : server.baseURLs.openai;
+    const { exitCode } = cli(['ask', '-p', name, '-m', 'm', '--base-url', path, 'hi']);
+    expect(await exitCode).toBe(0);
+    expect(server.requests[0]?.headers.authorization).toBeUndefined();
   });
 
   it('says which variable a missing key belongs in, with exit code 2', async () => {

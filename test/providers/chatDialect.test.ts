@@ -604,3 +604,44 @@ it('turns comments into heartbeats', () => {
     comment: 'OPENROUTER PROCESSING',
   });
 });
+
+describe('what has no event of its own', () => {
+  const rawsOf = (frames: readonly unknown[]): readonly unknown[] =>
+    ofType(decodeFrames(frames), 'raw').map(({ frame: sent }) => sent);
+  const more = (delta: object, rest: object = {}): object => ({
+    choices: [{ index: 0, delta: { content: 'ha', ...delta }, finish_reason: null, ...rest }],
+  });
+
+  it.each([
+    ['reasoning details', more({ reasoning_details: [{ type: 'reasoning.text', text: 'ha' }] })],
+    ['log probabilities', more({}, { logprobs: { content: [{ token: 'ha', logprob: -0.5 }] } })],
+    ['token ids', more({}, { token_ids: [7] })],
+    ['members of a delta that nobody knows', more({ annotations: [{ type: 'x' }] })],
+    ['parts of a content', more({ content: [{ type: 'reference', reference_ids: [1] }] })],
+    ['what stands on a part', more({ content: [{ type: 'text', text: 'ha', citations: [1] }] })],
+    ['what stands on thinking', more({ content: [{ type: 'thinking', thinking: 'hm', signature: 's' }] })],
+    ['what hangs on a call', call({ index: 0, id: 'c', function: { name: 'f' }, extra_content: { a: 1 } })],
+  ])('arrives each time, also where the same comes twice: %s', (_, sent) => {
+    expect(rawsOf([sent, sent, sent])).toStrictEqual([sent, sent, sent]);
+  });
+
+  it.each([
+    ['filter results', more({}, { content_filter_results: { hate: { filtered: false } } })],
+    ['the reason of the upstream', more({}, { native_finish_reason: 'tool_use' })],
+    ['the channel of a piece', more({ channel: 'analysis' })],
+    ['search results beside the choices', { ...more({}), search_results: [{ url: 'https://a.example' }] }],
+  ])('arrives once where it tells what is so: %s', (_, sent) => {
+    expect(rawsOf([sent, more({}), sent, sent])).toStrictEqual([sent]);
+  });
+
+  it('arrives once a frame, whatever of it is new', () => {
+    const frames = [1, 2].map((logprob) => ({
+      ...more(
+        { annotations: [logprob] },
+        { logprobs: { content: [{ logprob }] }, content_filter_results: { logprob } },
+      ),
+      search_results: [logprob],
+    }));
+    expect(rawsOf(frames)).toStrictEqual(frames);
+  });
+});

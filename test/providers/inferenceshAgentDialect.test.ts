@@ -306,6 +306,28 @@ describe('tools', () => {
     ]);
   });
 
+  it.each([
+    [['in_progress', 'awaiting_input', 'in_progress', 'completed']],
+    [['pending', 'awaiting_input', 'in_progress', 'completed']],
+    [['awaiting_approval', 'in_progress', 'completed']],
+  ])('for the client are calls once, whatever states they go through: %j', (states) => {
+    const told = states.map((status) => message('pending', '', { tool_invocations: [{ ...invocation, status }] }));
+    const { events } = decode(busy, ...told);
+    expect(of('tool-call', events)).toMatchObject([{ id: 'ti1', name: 'look' }]);
+    // Each other state is told by the invocation, unchanged.
+    expect(of('raw', events).map(({ event }) => event)).toEqual(states.slice(1).map(() => 'tool_invocations'));
+  });
+
+  it('are calls once across connections, and what is stored tells one that was missed', () => {
+    const waiting = (id: string): object => message('pending', '', { tool_invocations: [{ ...invocation, id }] });
+    const stream = new Reconnecting(dialect).submitted(answer()).read(lines([busy, waiting('ti1')]));
+    stream.reconnect().read(lines([busy, waiting('ti1'), waiting('ti2')]));
+    const { data } = waiting('ti3') as { data: object };
+    stream.reconnect().read(lines([chat('idle')]));
+    stream.stored({ data: { id: 'ch1', status: 'awaiting_input', chat_messages: [data] } });
+    expect(stream.of('tool-call').map(({ id }) => id)).toEqual(['ti1', 'ti2', 'ti3']);
+  });
+
   it('may have their arguments as text', () => {
     const call = { ...invocation, function: { name: 'look', arguments: '{"q": 1}' } };
     const { events } = decode(busy, message('pending', '', { tool_invocations: [call] }));

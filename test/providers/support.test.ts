@@ -1,9 +1,18 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import * as z from 'zod/mini';
-import { chatDialect } from '../../src/providers/chatDialect.js';
-import { bearer, checkRequest, joinURL, keyHeader, withDialect } from '../../src/providers/support.js';
+import type { CallRequest } from '../../src/protocol/call.js';
+import {
+  type APIKey,
+  askAgain,
+  authorizer,
+  checkRequest,
+  joinURL,
+  type KeyRules,
+} from '../../src/providers/support.js';
 
 const ENV = 'MILLRACE_TEST_KEY';
+const somebody = (apiKey: APIKey | undefined, rules: Partial<KeyRules> = {}): ReturnType<typeof authorizer> =>
+  authorizer({ name: 'somebody', env: ENV, ...rules }, apiKey);
 
 afterEach(() => {
   vi.unstubAllEnvs();
@@ -12,50 +21,60 @@ afterEach(() => {
 
 describe('keys', () => {
   it('are sent at once where they are strings', () => {
-    expect(bearer('k', ENV, 'somebody')()).toStrictEqual({ authorization: 'Bearer k' });
-    expect(keyHeader('x-api-key', 'k', ENV, 'somebody')()).toStrictEqual({ 'x-api-key': 'k' });
+    expect(somebody('k')()).toStrictEqual({ authorization: 'Bearer k' });
+    expect(somebody('k', { keyHeader: 'x-api-key' })()).toStrictEqual({ 'x-api-key': 'k' });
   });
 
   it('are asked for each attempt where they are functions', async () => {
     let asked = 0;
-    const authorize = bearer(() => Promise.resolve(`k${String((asked += 1))}`), ENV, 'somebody');
+    const authorize = somebody(() => Promise.resolve(`k${String((asked += 1))}`));
     expect(asked).toBe(0);
     expect(await authorize()).toStrictEqual({ authorization: 'Bearer k1' });
     expect(await authorize()).toStrictEqual({ authorization: 'Bearer k2' });
-    expect(bearer(() => 'now', ENV, 'somebody')()).toStrictEqual({ authorization: 'Bearer now' });
+    expect(somebody(() => 'now')()).toStrictEqual({ authorization: 'Bearer now' });
   });
 
   it('come from the environment', () => {
     vi.stubEnv(ENV, 'from-env');
-    expect(bearer(undefined, ENV, 'somebody')()).toStrictEqual({ authorization: 'Bearer from-env' });
+    expect(somebody(undefined)()).toStrictEqual({ authorization: 'Bearer from-env' });
   });
 
   it('that are missing are named, option and variable', () => {
-    expect(() => bearer(undefined, ENV, 'somebody')).toThrow(/somebody\(\{ apiKey \}\).*MILLRACE_TEST_KEY/);
+    expect(() => somebody(undefined)).toThrow(/somebody\(\{ apiKey \}\).*MILLRACE_TEST_KEY/);
     vi.stubEnv(ENV, '');
-    expect(() => bearer(undefined, ENV, 'somebody')).toThrow(TypeError);
+    expect(() => somebody(undefined)).toThrow(TypeError);
+  });
+
+  it('are not sent where there is none and none is needed', () => {
+    expect(somebody(undefined, { key: 'optional' })()).toStrictEqual({});
+    expect(somebody('k', { key: 'optional' })()).toStrictEqual({ authorization: 'Bearer k' });
+    vi.stubEnv(ENV, 'from-env');
+    expect(somebody(undefined, { key: 'optional' })()).toStrictEqual({ authorization: 'Bearer from-env' });
+    expect(() => somebody(undefined, { env: undefined })).toThrow(
+      /^somebody needs a key: give somebody\(\{ apiKey \}\)$/,
+    );
   });
 
   it('are missing, not a crash, where there is no process', () => {
     vi.stubGlobal('process', undefined);
-    expect(() => bearer(undefined, ENV, 'somebody')).toThrow(TypeError);
+    expect(() => somebody(undefined)).toThrow(TypeError);
   });
 
   it.each(['', 'secret\n', 'secret\r\nx: y', 'sec ret', 'secrét'])(
     'that no header can carry are refused unquoted: %j',
     async (key) => {
-      for (const refused of [() => bearer(key, ENV, 'somebody'), () => bearer(() => key, ENV, 'somebody')()]) {
+      for (const refused of [() => somebody(key), () => somebody(() => key)()]) {
         expect(refused).toThrow(TypeError);
         expect(refused).not.toThrow(/sec/);
       }
-      await expect(bearer(() => Promise.resolve(key), ENV, 'somebody')()).rejects.toThrow(TypeError);
+      await expect(somebody(() => Promise.resolve(key))()).rejects.toThrow(TypeError);
     },
   );
 
   it.each([undefined, null, 5, {}])('that a function yields as %j are refused as missing', async (key) => {
     const wrong = key as string;
-    expect(bearer(() => wrong, ENV, 'somebody')).toThrow(/apiKey of somebody must be a string/);
-    await expect(bearer(() => Promise.resolve(wrong), ENV, 'somebody')()).rejects.toThrow(/apiKey of somebody/);
+    expect(somebody(() => wrong)).toThrow(/apiKey of somebody must be a string/);
+    await expect(somebody(() => Promise.resolve(wrong))()).rejects.toThrow(/apiKey of somebody/);
   });
 });
 
@@ -99,9 +118,12 @@ describe('checkRequest', () => {
   });
 });
 
-it('attaches a dialect to a function', () => {
-  const dialect = chatDialect();
-  const call = withDialect((n: number) => n + 1, dialect);
-  expect(call(1)).toBe(2);
-  expect(call.dialect).toBe(dialect);
+describe('askAgain', () => {
+  it('asks for the rest of an answer where there is a request for it', () => {
+    const ask = (body: string): CallRequest => ({ method: 'POST', url: 'https://a.example', body, accept: [] });
+    const { by, continueWith } = askAgain(ask, (text) => (text === '' ? undefined : `${text}…`));
+    expect(by).toBe('ask');
+    expect(continueWith?.('so far')).toStrictEqual(ask('so far…'));
+    expect(continueWith?.('')).toBeUndefined();
+  });
 });
