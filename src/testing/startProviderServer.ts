@@ -35,9 +35,8 @@ export interface ProviderBaseURLs {
   readonly gateway: string;
   readonly polargrid: string;
   readonly openai: string;
-  /** Without the version, as the providers' adapters take it. */
+  /** Without the version, as its adapter takes it. */
   readonly anthropic: string;
-  /** As for Anthropic. */
   readonly gemini: string;
   readonly ollama: string;
 }
@@ -162,7 +161,7 @@ export async function startProviderServer(options: StartProviderServerOptions = 
       polargrid: `${url}/polargrid/v1`,
       openai: `${url}/openai/v1`,
       anthropic: `${url}/anthropic`,
-      gemini: `${url}/gemini`,
+      gemini: `${url}/gemini/v1beta`,
       ollama: `${url}/ollama`,
     },
     requests: requests.all,

@@ -238,7 +238,8 @@ describe('unsubscribing', () => {
     void ended;
     const first = await server.nextRequest();
     // Where work is submitted first, it is the second request whose answer is the stream.
-    const isSubmit = /\/jobs$|\/apps\/run|\/agents\/run|\/api\/chat$/.test(first.path) && !name.includes('one request');
+    const isSubmit =
+      /\/jobs$|\/apps\/run|\/agents\/run|infernet\/api\/chat$/.test(first.path) && !name.includes('one request');
     const request = isSubmit ? await server.nextRequest() : first;
     const before = events.length;
     subscription.unsubscribe();

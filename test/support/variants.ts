@@ -1,14 +1,29 @@
-import { gateway, inferencesh, infernet, infron, polargrid } from '../../src/providers/index.js';
+import {
+  anthropic,
+  gateway,
+  gemini,
+  inferencesh,
+  infernet,
+  infron,
+  ollama,
+  openai,
+  polargrid,
+} from '../../src/providers/index.js';
 import type { Call } from '../../src/protocol/call.js';
 import type { ProviderBaseURLs, ScriptedAnswer } from '../../src/testing/index.js';
+import { anthropicStream } from '../../src/testing/wire/anthropic.js';
 import { gatewayStream } from '../../src/testing/wire/gateway.js';
+import { geminiStream } from '../../src/testing/wire/gemini.js';
 import { inferenceshChatStream } from '../../src/testing/wire/inferenceshChat.js';
 import { inferenceshTaskStream, newTask, taskSteps } from '../../src/testing/wire/inferenceshTask.js';
 import { infernetJobStream } from '../../src/testing/wire/infernetJobs.js';
 import { infernetNativeStream } from '../../src/testing/wire/infernetNative.js';
 import { infernetShimStream } from '../../src/testing/wire/infernetShim.js';
 import { infronStream } from '../../src/testing/wire/infron.js';
+import { ollamaStream } from '../../src/testing/wire/ollama.js';
+import { openaiChatStream } from '../../src/testing/wire/openai.js';
 import { polargridChatStream, polargridTextStream } from '../../src/testing/wire/polargrid.js';
+import { responsesStream } from '../../src/testing/wire/responses.js';
 import type { WireAnswer, WireStream } from '../../src/testing/wire/wireAnswer.js';
 
 /** One way of one provider to stream an answer, and a good stream of it. */
@@ -40,6 +55,7 @@ const calling: WireAnswer = {
   finish: 'tool_calls',
   toolCall: { id: 'call_1', name: 'look', argumentPieces: ['{"q":', '"é"}'] },
 };
+const plainCalling: WireAnswer = { ...calling, thinking: [] };
 const turn = { chatId: 'ch1', runId: 'r1', messageId: 'msg_2', toolId: 'ti1' };
 const messages = [{ role: 'user', content: 'Where?' }] as const;
 const apiKey = 'key-of-the-tests';
@@ -142,6 +158,44 @@ const streams: readonly (Omit<Variant, 'text' | 'content'> & { readonly answer: 
     answer: plain,
     ask: (urls, headers) =>
       polargrid({ apiKey, baseURL: urls.polargrid, headers }).completion({ model: 'm', prompt: 'W' }),
+  },
+  {
+    name: 'OpenAI chat',
+    framing: 'sse',
+    stream: openaiChatStream(plainCalling),
+    answer: plainCalling,
+    ask: (urls, headers) => openai({ apiKey, baseURL: urls.openai, headers }).chat({ model: 'm', messages }),
+  },
+  {
+    name: 'OpenAI Responses',
+    framing: 'sse',
+    stream: responsesStream(calling),
+    answer: calling,
+    ask: (urls, headers) =>
+      openai({ apiKey, baseURL: urls.openai, headers }).responses({ model: 'm', input: 'Where?', reasoning: {} }),
+  },
+  {
+    name: 'Anthropic',
+    framing: 'sse',
+    stream: anthropicStream(calling),
+    answer: calling,
+    ask: (urls, headers) =>
+      anthropic({ apiKey, baseURL: urls.anthropic, headers }).messages({ model: 'm', messages, max_tokens: 100 }),
+  },
+  {
+    name: 'Gemini',
+    framing: 'sse',
+    stream: geminiStream(calling),
+    answer: calling,
+    ask: (urls, headers) =>
+      gemini({ apiKey, baseURL: urls.gemini, headers }).generateContent({ model: 'm', contents: 'Where?' }),
+  },
+  {
+    name: 'Ollama',
+    framing: 'ndjson',
+    stream: ollamaStream(calling),
+    answer: calling,
+    ask: (urls, headers) => ollama({ baseURL: urls.ollama, headers }).chat({ model: 'm', messages }),
   },
 ];
 
