@@ -1,5 +1,4 @@
 import * as z from 'zod/mini';
-import { ProtocolError } from '../errors.js';
 import { requireAtLeast } from '../internal/require.js';
 import { type Dialect, dialect } from '../protocol/dialect.js';
 import type { StandardSchema } from '../protocol/standardSchema.js';
@@ -22,15 +21,12 @@ export function responsesFormat(options: ResponsesDialectOptions, attached?: Att
   return dialect<Fields, ResponsesReader, ResponsesTurn>({
     name,
     frame,
-    marker: '[DONE]',
+    fillers: ['[DONE]'],
     retryable,
     error: readFailureFrame,
     start: () => new ResponsesReader(maxToolCallChars, attached),
     decode: (fields, stream) => {
       stream.state.read(fields, stream);
-    },
-    flush: ({ state }) => {
-      if (!state.isOver) throw new ProtocolError(`${name} sent [DONE] before it said that the response is over`);
     },
     reattach: 'state',
     reattached: ({ state }) => {

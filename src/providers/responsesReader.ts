@@ -80,7 +80,6 @@ export interface Attached {
 /** One stream of the Responses API. */
 export class ResponsesReader {
   /** The response is over: nothing else proves anything. */
-  isOver = false;
   #id: string | undefined;
   #status = '';
   #usage = '';
@@ -330,7 +329,6 @@ export class ResponsesReader {
     if (response.usage) this.#tellUsage(response.usage, stream);
     if (isNews) stream.emit(rawOf(frame, this.#event));
     else this.#tellExtras(response, frame, stream);
-    this.isOver = true;
     // A response that goes on without its reader is found again as it is: failed.
     const retryable = this.#isAttached || response['background'] === true ? false : undefined;
     if (isFailed) stream.fail(failureOf(end, response, frame), frame, retryable);
