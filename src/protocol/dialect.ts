@@ -124,6 +124,11 @@ export interface DialectOptions<Frame, State, Turn = unknown> {
    * @defaultValue `'objects'`
    */
   readonly values?: 'objects' | 'any' | undefined;
+  /**
+   * What the data of an event is. `'json'`: a frame in JSON. `'text'`: the text itself, which goes to `frame` and `decode` as it came,
+   * white space and all; an event named `error` is a failure. @defaultValue `'json'`
+   */
+  readonly data?: 'json' | 'text' | undefined;
   /** Makes the state of one stream. @defaultValue a stream has none */
   readonly start?: (() => State) | undefined;
   /** Translates one frame. A frame for which it emits nothing and proves nothing arrives as `raw`. */
@@ -399,7 +404,8 @@ class DialectDecoder<Frame, State> implements Decoder, DialectStream<State> {
   }
 
   prove(reason: FinishReason, rawReason?: string, choices?: readonly ChoiceFinish[]): void {
-    this.#effects += 1;
+    // What is only said again has no effect: the frame that says so is handed on.
+    if (reason !== this.#finish?.reason || rawReason !== this.#finish.rawReason) this.#effects += 1;
     this.#finish = { reason, rawReason, choices };
   }
 
@@ -455,6 +461,10 @@ class DialectDecoder<Frame, State> implements Decoder, DialectStream<State> {
 
   #data(data: string, isUnterminated = false): void {
     const { marker } = this.#options;
+    if (this.#options.data === 'text') {
+      this.#text(data);
+      return;
+    }
     const name = this.#name;
     // Trimming is for the marker and for empty frames alone; JSON allows white space around it. An event named `error` is
     // neither, whatever it holds.
@@ -489,6 +499,13 @@ class DialectDecoder<Frame, State> implements Decoder, DialectStream<State> {
     this.#frame(frame);
   }
 
+  #text(data: string): void {
+    if (this.event === 'error') this.fail(readErrorBody(parsed(data)), data);
+    const before = this.#effects;
+    this.#options.decode(validate(this.#options.frame, data, `the data of a ${this.#name} event`), this);
+    if (this.#effects === before) this.raw(data);
+  }
+
   #frame(frame: unknown): void {
     const before = this.#effects;
     if (isRecord(frame)) {
@@ -521,17 +538,21 @@ class DialectDecoder<Frame, State> implements Decoder, DialectStream<State> {
   #unknownField(field: string, value: string): void {
     if (this.#options.unknown?.(field, value, this) === true) return;
     // The standard tells a parser to drop such fields; a llama.cpp server reports its failure in one named `error`.
-    let frame: unknown = value;
-    try {
-      frame = JSON.parse(value);
-    } catch {
-      // Not JSON: the text itself is what the server said, and it is handed on.
-    }
+    const frame = parsed(value);
     if (field === 'error') {
       const report = readErrorBody(isRecord(frame) && 'error' in frame ? frame : { error: frame });
       this.fail(report, frame);
     }
     this.#emit({ type: 'raw', frame: { [field]: frame } });
+  }
+}
+
+/** What JSON says; what is none says itself. */
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return text; // it is what the server said, and it is handed on
   }
 }
 

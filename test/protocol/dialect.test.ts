@@ -232,6 +232,52 @@ describe('a line that the SSE standard does not know', () => {
   });
 });
 
+describe('a format whose data is text', () => {
+  const plain = dialect({
+    name: 'plain',
+    data: 'text',
+    frame: z.string(),
+    marker: '[DONE]',
+    decode: (piece, stream) => {
+      if (stream.event === 'over') stream.done();
+      else if (stream.event !== 'note') stream.emit(text(piece));
+    },
+  });
+
+  it.each([' ', '[DONE]', '{"error":"no"}', '\n', ''])(
+    'takes it as it came, markers and errors included: %j',
+    (piece) => {
+      const { events, push } = start(plain);
+      push(data(piece === '' ? '' : piece));
+      expect(events).toEqual([text(piece)]);
+    },
+  );
+
+  it('hands on what it does not use, and fails with an event named error', () => {
+    const { events, push } = start(plain);
+    push(data('aside', 'note'));
+    expect(events).toEqual([{ type: 'raw', frame: 'aside', event: 'note' }]);
+    expect(() => push(data('{"message":"broken"}', 'error'))).toThrow(/broken/);
+    expect(() => push(data('just words', 'error'))).toThrow(/just words/);
+  });
+
+  it('is proven as any other', () => {
+    const { push, end } = start(plain);
+    push(data('a'));
+    expect(end()).toBe(false);
+    expect(push(data('', 'over'))).toBe('done');
+  });
+});
+
+describe('what is said again', () => {
+  it('is handed on: a frame that proves what was proven before', () => {
+    const { events, push } = start(make());
+    push(data({ finish: 'stop' }));
+    push(data({ finish: 'stop' }));
+    expect(events).toEqual([{ type: 'raw', frame: { finish: 'stop' } }]);
+  });
+});
+
 describe('what a format leaves out', () => {
   it('is a name, a state and a marker', () => {
     const plain = dialect({
