@@ -7,6 +7,9 @@ export { chatDialect, type ChatDialectOptions } from './chatDialect.js';
 export type { ChatPreset } from './chatPresets.js';
 export type { ChatContentPart, ChatMessage, ChatRequest, ChatToolCall } from './chatRequest.js';
 export type { ChatTurn, ChatTurnThinking } from './chatTurn.js';
+export { cohere, type Cohere, type CohereMessage, type CohereOptions, type CohereRequest } from './cohere.js';
+export { cohereDialect, type CohereDialectOptions } from './cohereDialect.js';
+export type { CoherePart, CohereTurn } from './cohereTurn.js';
 export { gateway, type Gateway, type GatewayInput, type GatewayOptions, type GatewayRequest } from './gateway.js';
 export { gatewayDialect, type GatewayDialectOptions } from './gatewayDialect.js';
 export { gatewayGenerateDialect } from './gatewayGenerateDialect.js';
@@ -65,6 +68,14 @@ export {
   type ProviderDefinition,
 } from './provider.js';
 export type { ProviderRequest } from './providerRequest.js';
+export {
+  replicate,
+  type Replicate,
+  type ReplicateOptions,
+  type ReplicatePrediction,
+  type ReplicateRequest,
+} from './replicate.js';
+export { replicateDialect, type ReplicateDialectOptions } from './replicateDialect.js';
 export type { AttachResponseOptions, ResponsesCalls } from './responsesCalls.js';
 export { responsesDialect, type ResponsesDialectOptions } from './responsesDialect.js';
 export type { ResponsesRequest } from './responsesRequest.js';

@@ -79,7 +79,6 @@ export interface Attached {
 
 /** One stream of the Responses API. */
 export class ResponsesReader {
-  /** The response is over: nothing else proves anything. */
   #id: string | undefined;
   #status = '';
   #usage = '';
