@@ -16,12 +16,12 @@ export interface Recording {
   readonly frames: number;
 }
 
-/** The recordings of these formats; none where the folder is not beside the project, as in a user's clone. */
+/** The recordings of these formats, or all of them; none where the folder is not beside the project, as in a user's clone. */
 export function recordings(...formats: readonly string[]): readonly Recording[] {
   const index = new URL('recordings/index.json', shared);
   if (!existsSync(index)) return [];
   const { recordings } = JSON.parse(readFileSync(index, 'utf8')) as { recordings: readonly Recording[] };
-  return recordings.filter(({ format }) => formats.includes(format));
+  return formats.length === 0 ? recordings : recordings.filter(({ format }) => formats.includes(format));
 }
 
 /** A recording's bytes. */
