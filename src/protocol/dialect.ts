@@ -151,9 +151,10 @@ export interface DialectOptions<Frame, State, Turn = unknown> {
   readonly fillers?: readonly string[] | undefined;
   /**
    * What the marker proves when nothing was proven before it. `'whole'`: it is the format's own proof. `'doubtful'`: complete
-   * with finish `unknown` and the warning `finish-reason-missing`. @defaultValue `'whole'`
+   * with finish `unknown` and the warning `finish-reason-missing`. `'nothing'`: a server sends it whenever its stream closes.
+   * @defaultValue `'whole'`
    */
-  readonly markerAlone?: 'whole' | 'doubtful' | undefined;
+  readonly markerAlone?: 'whole' | 'doubtful' | 'nothing' | undefined;
   /** `'eof'`: the format has no sign of its end, so intact HTTP framing is the proof. @defaultValue `'proof'` */
   readonly end?: 'proof' | 'eof' | undefined;
   /** Called before the `finish` event: emit what was held back (tool calls, a partial tag). */
@@ -525,6 +526,10 @@ class DialectDecoder<Frame, State> implements Decoder, DialectStream<State> {
   }
 
   #marker(): void {
+    if (this.#finish === undefined && this.#options.markerAlone === 'nothing') {
+      this.#emit({ type: 'heartbeat', comment: '' });
+      return;
+    }
     if (this.#finish === undefined && this.#options.markerAlone === 'doubtful' && !this.#isInDoubt) {
       this.emit({
         type: 'warning',

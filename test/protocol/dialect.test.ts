@@ -181,6 +181,25 @@ describe('the end marker', () => {
   });
 });
 
+describe('a marker that a server sends whenever it closes', () => {
+  const closing = make({ markerAlone: 'nothing' });
+
+  it('proves nothing by itself', () => {
+    const { events, push, end } = start(closing);
+    push(data({ text: 'a' }));
+    expect(push(data('[DONE]'))).toBe('open');
+    expect(events.at(-1)).toEqual({ type: 'heartbeat', comment: '' });
+    expect(end()).toBe(false);
+  });
+
+  it('ends what was proven', () => {
+    const { events, push } = start(closing);
+    push(data({ finish: 'stop' }));
+    expect(push(data('[DONE]'))).toBe('done');
+    expect(events.at(-1)).toMatchObject({ type: 'finish', reason: 'stop' });
+  });
+});
+
 describe('data that means nothing in a format', () => {
   const gateway = make({ marker: undefined, fillers: ['[DONE]'] });
 
