@@ -1,3 +1,6 @@
+export { aiSDK, type AISDK, type AISDKOptions, type AISDKRequest } from './aiSDK.js';
+export { aiSDKDialect, type AISDKDialectOptions } from './aiSDKDialect.js';
+export type { AISDKPart, AISDKTurn } from './aiSDKTurn.js';
 export { anthropic, type Anthropic, type AnthropicOptions } from './anthropic.js';
 export { anthropicDialect, type AnthropicDialectOptions } from './anthropicDialect.js';
 export type { AnthropicMessage, AnthropicRequest, AnthropicVersion } from './anthropicRequest.js';

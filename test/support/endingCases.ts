@@ -496,8 +496,8 @@ const ui = format('ui', { title: 'AI SDK UI message stream', sign: 'a `finish` p
   {
     sent: 'the first half, an `abort` part, then `[DONE]`',
     then: data({ type: 'abort' }) + DONE,
-    truth: 'cut',
-    millrace: interrupted,
+    truth: 'failed',
+    millrace: failed,
   },
   {
     sent: 'the first half, then half the input of a tool call',

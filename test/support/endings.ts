@@ -2,6 +2,7 @@ import { BehaviorSubject, filter, firstValueFrom, tap } from 'rxjs';
 import { isMillraceError } from '../../src/errors.js';
 import type { Call } from '../../src/protocol/call.js';
 import type { Dialect } from '../../src/protocol/dialect.js';
+import { aiSDKDialect } from '../../src/providers/aiSDKDialect.js';
 import { anthropicDialect } from '../../src/providers/anthropicDialect.js';
 import { chatDialect } from '../../src/providers/chatDialect.js';
 import { geminiDialect } from '../../src/providers/geminiDialect.js';
@@ -50,6 +51,7 @@ const dialects: Readonly<Partial<Record<WireFormat, Dialect>>> = {
   anthropic: anthropicDialect(),
   gemini: geminiDialect(),
   ollama: ollamaDialect(),
+  ui: aiSDKDialect(),
 };
 
 /** What is compared: the formats for which millrace has a dialect. */
