@@ -194,7 +194,7 @@ export class ToolRun {
 
   /** The turn is whole: its tools are run and the next one is asked for, or it was the last. */
   #goOn(plan: Extract<ToolPlan, { by: 'ask' }>, turn: Turn, finish: FinishEvent, said: unknown): void {
-    const calls = turn.calls.filter(isOurs);
+    const calls = turn.calls.filter((call) => isOurs(call) && !turn.answered.has(call.id));
     const isPaused = calls.length === 0 && plan.isPaused?.(finish) === true;
     const isLast = turn.isCut || (calls.length === 0 && !isPaused) || calls.some(({ name }) => this.#isCallers(name));
     if (isLast || CUT.has(finish.reason)) {
@@ -338,6 +338,8 @@ export class ToolRun {
 /** One turn as its reader hears it: a part of one answer. */
 class Turn {
   calls: readonly ToolCallEvent[] = [];
+  /** Calls whose results came in the stream: the server runs these tools. */
+  readonly answered: Set<string> = new Set();
   /** A call was cut: no result can be given to it, and without it none to the others. */
   isCut = false;
   /** Of all turns so far. */
@@ -370,6 +372,9 @@ class Turn {
       case 'tool-call':
         this.calls = [...this.calls, event];
         return [event];
+      case 'tool-result':
+        this.answered.add(event.id);
+        return [event];
       case 'warning':
         this.isCut ||= event.code === 'tool-call-incomplete';
         return [event];
@@ -390,6 +395,7 @@ class Turn {
     const separator = this.#isSeparated ? this.#separator.length : 0;
     const chars = this.#charsBefore + separator + event.discard.chars;
     this.calls = [];
+    this.answered.clear();
     this.isCut = false;
     this.#isSeparated = false;
     return [{ ...event, discard: { ...event.discard, chars } }, ...this.#before];

@@ -23,7 +23,7 @@ export interface RunToolsOptions extends FromCallOptions, ToolLimits {}
  * `finish` comes once. Functions are run when their turn is proven whole, so that a call that was cut is never run and none
  * is run twice where `retry` asks a turn again; a turn that begins anew takes the whole answer back (`restart`), and tells the
  * turns before it once more. A turn that was cut by its length or a filter, or that holds a call whose tool has no `run`, is the last one.
- * Calls that the provider runs itself are left alone. Where results are posted while the stream goes on (inference.sh), functions
+ * Calls that the provider runs itself, or answers in the same stream, are left alone. Where results are posted while the stream goes on (inference.sh), functions
  * are run as the calls come.
  *
  * The tools are declared in the request, in the provider's own form; here are the functions.

@@ -221,6 +221,15 @@ describe('runTools', () => {
     expect(given).toEqual([]);
   });
 
+  it('leaves alone what the server answered in the same turn', async () => {
+    const run = vi.fn(() => 'r');
+    const answered: StreamEvent = { type: 'tool-result', index: 0, id: 'c1', name: 'look', result: 1 };
+    const { call, given } = conversation([asks('c1'), answered, asks('c2'), wants], [over]);
+    await lastValueFrom(runTools(call, { look: { run } }));
+    expect(run).toHaveBeenCalledTimes(1);
+    expect(given).toMatchObject([[{ id: 'c2' }]]);
+  });
+
   it('ends with a call that the caller runs', async () => {
     const run = vi.fn();
     const { call, given } = conversation([asks('c1', {}, 'confirm'), asks('c2'), wants], [over]);
