@@ -1,3 +1,6 @@
+export { agUI, type AGUI, type AGUIOptions, type AGUIRequest } from './agUI.js';
+export { agUIDialect, type AGUIDialectOptions } from './agUIDialect.js';
+export type { AGUIMessage, AGUIToolCall } from './agUITurn.js';
 export { aiSDK, type AISDK, type AISDKOptions, type AISDKRequest } from './aiSDK.js';
 export { aiSDKDialect, type AISDKDialectOptions } from './aiSDKDialect.js';
 export type { AISDKPart, AISDKTurn } from './aiSDKTurn.js';
