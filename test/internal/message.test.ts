@@ -21,7 +21,12 @@ function call(id: string, index = 0): ToolCallEvent {
   return { type: 'tool-call', index, id, name: 'look', arguments: { q: 1 }, argumentsText: '{"q":1}' };
 }
 
-function preview(id: string, argumentsText: string, name = 'look', index = 0): MessageContent['toolCallPreviews'][number] {
+function preview(
+  id: string,
+  argumentsText: string,
+  name = 'look',
+  index = 0,
+): MessageContent['toolCallPreviews'][number] {
   return { id, index, name, argumentsText, complete: false };
 }
 

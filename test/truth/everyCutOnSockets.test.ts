@@ -48,7 +48,8 @@ describe('a good stream that is cut on a real socket', () => {
         faults.set(key, { variant, fault: { kind, at: { byte } } });
         const end = await collect(variant.ask(server.baseURLs, { 'x-cut': key })).catch((error: unknown) => error);
         // Under `close` HTTP calls the body whole, so a last line of JSON needs no line end. A CR ends a line by itself.
-        const isEarly = variant.framing === 'ndjson' ? kind === 'close' : frames[provenFrame]?.endsWith('\r\n') === true;
+        const isEarly =
+          variant.framing === 'ndjson' ? kind === 'close' : frames[provenFrame]?.endsWith('\r\n') === true;
         const provenAt = isEarly ? proven - 1 : proven;
         if (byte < provenAt) {
           expect(end, name).toBeInstanceOf(InterruptedError);
