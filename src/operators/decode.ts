@@ -36,6 +36,11 @@ import type { StreamEvent, WireEvent } from '../types.js';
 export function decode(dialect: Dialect, options: DecodeOptions = {}): OperatorFunction<WireEvent, StreamEvent> {
   checkDecodeOptions(options);
   return operate((source, subscriber) => {
-    connectDecoder(subscriber, { dialect, flow: openFlow(new Flow({ dialect }), subscriber), options, source: () => source });
+    connectDecoder(subscriber, {
+      dialect,
+      flow: openFlow(new Flow({ dialect }), subscriber),
+      options,
+      source: () => source,
+    });
   });
 }

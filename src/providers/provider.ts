@@ -86,7 +86,7 @@ export interface Provider {
 export function provider(definition: ProviderDefinition, options: ProviderOptions = {}): Provider {
   const { name, leaving } = definition;
   const baseURL = options.baseURL ?? definition.baseURL;
-  const headers = definition.headers === undefined ? options.headers : { ...definition.headers, ...options.headers };
+  const headers = mergeHeaders(definition.headers, options.headers);
   const policy: LeavingPolicy = { ...(leaving ?? { stop: 'unknown', disconnect: 'unknown' }), ...options.leaving };
   joinURL(baseURL, ''); // throws where the base is wrong
   let known: Call['authorize'] | undefined;
@@ -125,6 +125,14 @@ export function provider(definition: ProviderDefinition, options: ProviderOption
       return withKey();
     },
   };
+}
+
+/** Names in lower case, so that a caller's header stands over ours, and over the key's, however it is written. */
+function mergeHeaders(...all: readonly ProviderDefinition['headers'][]): ProviderDefinition['headers'] {
+  const merged = all.flatMap((headers) =>
+    Object.entries(headers ?? {}).map(([name, value]): [string, string] => [name.toLowerCase(), value]),
+  );
+  return merged.length === 0 ? undefined : Object.fromEntries(merged);
 }
 
 /** What a stream is asked for as, where its adapter does not say. */

@@ -449,3 +449,10 @@ describe('anthropic.messages, on a socket', () => {
     expect(turn?.content.map(({ text }) => text).join('')).toBe('Since water is lazy.');
   });
 });
+
+it('lets a header of the caller stand over its own, however it is written', () => {
+  const headers = { 'Anthropic-Version': '2023-01-01', 'X-API-Key': 'other' };
+  const { messages } = anthropic({ apiKey: 'k', headers });
+  const call = messages({ model: 'm', max_tokens: 9, messages: [{ role: 'user', content: 'Why?' }] });
+  expect(call.stream('').headers).toStrictEqual({ 'anthropic-version': '2023-01-01', 'x-api-key': 'other' });
+});

@@ -59,9 +59,9 @@ describe('openai.chat', () => {
   it('names organization and project, below the headers of the caller', () => {
     const named = openai({ apiKey: 'k', organization: 'org', project: 'proj' });
     const headersOf = (api: OpenAI): unknown => api.chat({ model: 'm', messages }).stream('').headers;
-    expect(headersOf(named)).toStrictEqual({ 'OpenAI-Organization': 'org', 'OpenAI-Project': 'proj' });
+    expect(headersOf(named)).toStrictEqual({ 'openai-organization': 'org', 'openai-project': 'proj' });
     const over = openai({ apiKey: 'k', project: 'proj', headers: { 'OpenAI-Project': 'mine' } });
-    expect(headersOf(over)).toStrictEqual({ 'OpenAI-Project': 'mine' });
+    expect(headersOf(over)).toStrictEqual({ 'openai-project': 'mine' });
   });
 
   it('takes its key from the environment, and names both ways where there is none', () => {

@@ -65,7 +65,7 @@ describe('a preset', () => {
     expect(call).toMatchObject({ provider: 'mine', dialect: { name: 'mine' } });
     expect(call.stream('')).toMatchObject({
       url: 'http://10.0.0.7/v1/chat/completions',
-      headers: { 'HTTP-Referer': 'me' },
+      headers: { 'http-referer': 'me' },
     });
   });
 
