@@ -94,7 +94,7 @@ describe('provider', () => {
       body: { model: 'm', prompt: 'Hello', seed: 7, stream: true },
     });
     await exchange.end(good);
-    expect(await reading).toMatchObject({ text: 'Hello', finish: 'stop' });
+    expect(await reading).toMatchObject({ text: 'Hello', finish: { reason: 'stop' } });
   });
 
   it('sends nothing before it is subscribed to, and one request for each subscription', async () => {
@@ -126,7 +126,7 @@ describe('provider', () => {
       let count = 0;
       const call = chatOf(started.url, { apiKey: () => Promise.resolve(`k${String((count += 1))}`) })(asked);
       expect(count).toBe(0);
-      const reading = collect(fromCall(call).pipe(retryOnDisconnect({ count: 1, delayMs: 0 })));
+      const reading = collect(fromCall(call).pipe(retryOnDisconnect({ count: 1, delay: { initialMs: 0, maxMs: 0 } })));
       const exchanges = await answer(
         started,
         (exchange) => {
