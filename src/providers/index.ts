@@ -16,6 +16,7 @@ export type { ChatTurn, ChatTurnThinking } from './chatTurn.js';
 export { cohere, type Cohere, type CohereMessage, type CohereOptions, type CohereRequest } from './cohere.js';
 export { cohereDialect, type CohereDialectOptions } from './cohereDialect.js';
 export type { CoherePart, CohereTurn } from './cohereTurn.js';
+export { detectDialect, type Detected } from './detectDialect.js';
 export { gateway, type Gateway, type GatewayInput, type GatewayOptions, type GatewayRequest } from './gateway.js';
 export { gatewayDialect, type GatewayDialectOptions } from './gatewayDialect.js';
 export { gatewayGenerateDialect } from './gatewayGenerateDialect.js';
