@@ -14,6 +14,7 @@ export interface Recording {
   readonly reasoning_sha256: string | null;
   readonly tool_args_sha256: string | null;
   readonly frames: number;
+  readonly comments: number;
 }
 
 /** The recordings of these formats, or all of them; none where the folder is not beside the project, as in a user's clone. */

@@ -7,7 +7,7 @@ import { parseSSE } from '../../src/operators/parseSSE.js';
 import type { Dialect } from '../../src/protocol/dialect.js';
 import type { StreamEvent, WireEvent } from '../../src/types.js';
 import { wireEvents } from '../support/decodeEvents.js';
-import { bodyOf, dialects } from '../support/recordings.js';
+import { bodyOf, dialects, proofOf } from '../support/recordings.js';
 import { type Recording, recordings } from '../support/shared.js';
 
 const all = recordings();
@@ -142,7 +142,7 @@ describe.skipIf(all.length === 0)('every recorded stream', () => {
   afterAll(() => {
     console.log(
       [
-        `every recording: ${String(all.length)} streams; frames decoded, raw and heartbeats (comments included):`,
+        `every recording: ${String(all.length)} streams; frames decoded, raw, heartbeats; frames and comments of the wire:`,
         ...table,
         `every recording, cut: ${String(cuts)} cuts, none told wrongly`,
       ].join('\n'),
@@ -182,17 +182,42 @@ describe.skipIf(all.length === 0)('every recorded stream', () => {
     it('accounts for every frame', () => {
       const wire = wireEvents('sse', bytes);
       const { decoded, raw, heartbeats, unseen } = account(dialect, wire);
-      const spliced = wire.filter(({ type }) => type === 'unknown').length;
+      const comments = wire.filter(({ type }) => type === 'comment').length;
       table.push(
-        `  ${recording.file.padEnd(46)} ${String(decoded).padStart(5)} ${String(raw).padStart(5)} ${String(heartbeats).padStart(5)}`,
+        `  ${recording.file.padEnd(46)} ${[decoded, raw, heartbeats, recording.frames, recording.comments].map((count) => String(count).padStart(5)).join(' ')}`,
       );
-      // Lines of an error that stands between the frames are told together, by the failure.
-      expect(unseen <= (recording.outcome === 'failed' ? spliced : 0)).toBe(true);
-      if (recording.outcome === 'complete') expect(decoded + raw + heartbeats).toBe(wire.length);
       expect(wire.filter(({ type }) => type === 'event')).toHaveLength(recording.frames);
+      expect(comments).toBe(recording.comments);
+      expect(heartbeats).toBeGreaterThanOrEqual(comments);
+      if (recording.outcome === 'complete') {
+        expect(unseen).toBe(0);
+        expect(decoded + raw + heartbeats).toBe(recording.frames + comments);
+      } else {
+        // Lines of an error that stands between the frames are told together, by the failure, and nobody reads what follows one.
+        expect(unseen).toBeLessThanOrEqual(wire.filter(({ type }) => type === 'unknown').length);
+        expect(decoded + raw + heartbeats + unseen).toBe(provenFailure(dialect, wire, 'told') + 1);
+      }
     });
 
-    it('is interrupted wherever it is cut before its proof, and as it is from there on', () => {
+    it('proves its answer in the frame that its format says, and tells no end before it', () => {
+      const wire = wireEvents('sse', bytes);
+      const { provenAt } = account(dialect, wire);
+      expect(provenAt).toBe(proofOf(recording, wire));
+      // At every event, however long the stream is: the body ends here, says HTTP.
+      const decoder = dialect.decoder();
+      const before = Math.min(provenAt, recording.outcome === 'failed' ? provenFailure(dialect, wire) : wire.length);
+      const isWhole = wire.slice(0, before).map((event) => {
+        decoder.push(event, () => undefined);
+        return decoder.end(recording.format !== 'writer', () => undefined);
+      });
+      expect(isWhole.lastIndexOf(true)).toBe(-1);
+    });
+
+    const told =
+      recording.format === 'writer'
+        ? 'is interrupted wherever it is reset: that the body ends is its only proof'
+        : 'is interrupted wherever it is cut before its proof, and as it is from there on';
+    it(told, () => {
       const wire = wireEvents('sse', bytes);
       const borders = bordersOf(bytes);
       const { provenAt } = account(dialect, wire);
@@ -237,11 +262,11 @@ describe.skipIf(all.length === 0)('every recorded stream', () => {
   });
 });
 
-/** After how many events of the wire the provider's report has come. */
-function provenFailure(dialect: Dialect, wire: readonly WireEvent[]): number {
+/** The event of the wire with which the provider's report comes: where it `begins`, or where it is `told`. */
+function provenFailure(dialect: Dialect, wire: readonly WireEvent[], where: 'begins' | 'told' = 'begins'): number {
   // One that stands between the frames is read line by line; a stream that ends within it has failed, too.
   const spliced = wire.findIndex(({ type }) => type === 'unknown');
-  if (spliced !== -1) return spliced;
+  if (spliced !== -1 && where === 'begins') return spliced;
   const decoder = dialect.decoder();
   return wire.findIndex((event) => {
     try {
