@@ -43,6 +43,7 @@ export { bufferSentences, type BufferSentencesOptions } from './operators/buffer
 export { createGate, type CreateGateOptions, type Gate, type GateState } from './operators/createGate.js';
 export { decode } from './operators/decode.js';
 export { fallbackTo, type FallbackToOptions } from './operators/fallbackTo.js';
+export { isolate } from './operators/isolate.js';
 export { parseNDJSON, type ParseNDJSONOptions } from './operators/parseNDJSON.js';
 export { type DeepPartial, type ParsedObject, parseObject, type ParseObjectOptions } from './operators/parseObject.js';
 export { parseSSE, type ParseSSEOptions } from './operators/parseSSE.js';

@@ -1,4 +1,8 @@
 import type { FetchLike, Transport } from './io.js';
+import { nextTurn } from './nextTurn.js';
+
+/** A body that is in memory is read without any turn of the event loop in between. */
+const READS_PER_TURN = 16;
 
 /** A transport on `fetch`: the platform's outside Node, or the caller's own. */
 export function fetchTransport(fetch: FetchLike): Transport {
@@ -38,7 +42,8 @@ export function fetchTransport(fetch: FetchLike): Transport {
       }
       const head = Object.fromEntries(response.headers.entries());
       handler.onHead({ status: response.status, headers: head, url: response.url === '' ? url.href : response.url });
-      while (reader !== undefined) {
+      for (let reads = 1; reader !== undefined; reads += 1) {
+        if (reads % READS_PER_TURN === 0) await nextTurn();
         while (paused) await new Promise<void>((resolve) => (wake = resolve));
         if (aborted) return;
         const { done, value } = await reader.read();

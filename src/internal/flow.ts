@@ -34,12 +34,14 @@ interface Tearing {
 
 interface Stack {
   delivering: Flow | undefined;
+  /** The delivering flow, where what it delivers has passed an `isolate`. */
+  isolated: Flow | undefined;
   subscribing: Scope | undefined;
   tearing: Tearing | undefined;
   leaving: Leaving;
   /** Flows registered now belong to nobody: a request of the library's own, such as a cancellation. */
   apart: boolean;
-  /** Open flows that were subscribed while nothing on the stack could claim them. */
+  /** Open flows that no sink is known to draw from. */
   readonly orphans: Set<Flow>;
 }
 
@@ -50,6 +52,7 @@ const KEY = Symbol.for('millrace.flow.1');
 const shared = globalThis as { [KEY]?: Stack };
 const stack: Stack = (shared[KEY] ??= {
   delivering: undefined,
+  isolated: undefined,
   subscribing: undefined,
   tearing: undefined,
   leaving: PLAIN_STOP,
@@ -70,6 +73,10 @@ export interface FlowFacts {
   /** What becomes of the bill when it is left so. */
   readonly billing?: ((verb: Verb) => Billing) | undefined;
 }
+
+const NOBODY: ReadonlySet<never> = new Set();
+/** Items that streams which are held may still have behind an asynchronous operator: a network chunk of small frames, and less. */
+const MAX_ON_THEIR_WAY = 1_024;
 
 /** One subscription to a request, a call or a decoder. */
 export class Flow {
@@ -116,6 +123,8 @@ export class Flow {
   onPressure: ((paused: boolean) => void) | undefined;
   pausedSince: number | undefined;
   pausedBefore = 0;
+  /** Who may not pause it: an `isolate` stands between. */
+  isolatedFrom: ReadonlySet<Scope> = NOBODY;
 
   constructor(facts: FlowFacts = {}) {
     this.facts = facts;
@@ -230,6 +239,10 @@ export class Scope {
   readonly owner: Flow | undefined;
   /** A sink's: its receipt is awaited by the readers below. */
   readonly isSink: boolean;
+  /** It answers for its flows, or keeps the pressure of those below from them: they are no orphans. */
+  readonly isKeeping: boolean;
+  /** An `isolate`: those below do not pause the flows that it draws from. */
+  readonly isIsolating: boolean;
   /** Those below that were being subscribed when this one was made; a late sink meets them when they leave. */
   readers: readonly Scope[];
   /** Everybody who hears of a flow that is subscribed here: itself, and the readers below unless it answers for them. */
@@ -254,14 +267,19 @@ export class Scope {
   /** Hears when pressure stops a flow drawn from, and when it lets go. */
   onPressure: ((flow: Flow, isPaused: boolean) => void) | undefined;
 
+  /** How often it was still being filled while all that it knows was held. */
+  #overfilled = 0;
   #last: Flow | undefined;
   #lastHeard: Flow | undefined;
   readonly #heard: WeakSet<Flow> = new WeakSet();
 
-  /** @param answers - true when it answers for its flows itself, as sinks and decoders do */
-  constructor(answers: boolean, owner?: Flow) {
+  /** @param role - true when it answers for its flows itself, as sinks and decoders do; `'isolates'` for an `isolate` */
+  constructor(role: boolean | 'isolates', owner?: Flow) {
+    const answers = role === true;
     this.owner = owner;
     this.isSink = answers && owner === undefined;
+    this.isIsolating = role === 'isolates';
+    this.isKeeping = role !== false;
     this.readers = stack.subscribing?.reach ?? [];
     this.reach = answers ? [this] : [this, ...(stack.subscribing?.reach ?? filledNow())];
     this.#announce();
@@ -275,15 +293,17 @@ export class Scope {
     this.#last = flow;
     flow.scopes.add(this);
     this.nearby.delete(flow);
-    stack.orphans.delete(flow);
+    if (this.isKeeping) stack.orphans.delete(flow);
+    if (this.isIsolating) flow.isolatedFrom = new Set([...flow.isolatedFrom, ...this.reach]);
     this.onFlow?.(flow);
     if (!isOpen) {
       this.onEnd?.(flow);
       return;
     }
     this.flows.add(flow);
-    this.owner?.inner.add(flow);
-    if (this.owner?.paused === true) flow.pause(this.owner);
+    if (this.owner === undefined || flow.isolatedFrom.has(this)) return;
+    this.owner.inner.add(flow);
+    if (this.owner.paused) flow.pause(this.owner);
   }
 
   /** The flow that is delivering now, taken as drawn from; else the one known last. */
@@ -305,23 +325,23 @@ export class Scope {
     return this.#heard.has(flow);
   }
 
-  /** It is full: pauses the flow that is filling it or, where the stack does not tell, every flow that may be. */
+  /**
+   * It is full: pauses the flow that is filling it or, where the stack does not tell, every flow that it draws from. Orphans may
+   * be anybody's: they are paused where it knows no flow, or where more comes than those it knows can have had on their way.
+   */
   pause(): void {
-    const { delivering } = stack;
+    const { delivering, isolated } = stack;
     if (delivering !== undefined) {
       this.adopt(delivering);
-      this.#hold(delivering);
+      if (delivering !== isolated) this.#hold(delivering);
       return;
     }
-    let known = false;
-    for (const flows of [this.flows, this.nearby]) {
-      for (const flow of flows) {
-        if (flow.state !== 'open') continue;
-        this.#hold(flow);
-        known = true;
-      }
-    }
-    if (known) return;
+    const heldBefore = this.held.size;
+    const known = [...this.flows, ...this.nearby].filter(({ state }) => state === 'open');
+    for (const flow of known) this.#hold(flow);
+    this.#overfilled = this.held.size > heldBefore ? 0 : this.#overfilled + 1;
+    const isExplained = this.held.size === 0 || this.#overfilled < MAX_ON_THEIR_WAY;
+    if (known.length > 0 && isExplained) return;
     for (const flow of stack.orphans) this.#hold(flow);
   }
 
@@ -329,6 +349,7 @@ export class Scope {
   release(): void {
     const held = [...this.held];
     this.held.clear();
+    this.#overfilled = 0;
     for (const flow of held) flow.release(this);
   }
 
@@ -355,6 +376,7 @@ export class Scope {
   }
 
   #hold(flow: Flow): void {
+    if (flow.isolatedFrom.has(this)) return;
     this.held.add(flow);
     flow.pause(this);
   }
@@ -370,22 +392,41 @@ export function register(flow: Flow): void {
   const { subscribing, delivering, apart } = stack;
   if (apart || flow.state !== 'open') return;
   if (subscribing !== undefined) {
-    for (const scope of subscribing.reach) scope.adopt(flow);
+    // An `isolate` first: what it keeps from those below must be known when they take the flow.
+    const { reach } = subscribing;
+    for (const scope of reach) if (scope.isIsolating) scope.adopt(flow);
+    for (const scope of reach) scope.adopt(flow);
+    // With a retry alone, for one: its own subscriber came too late to be on the stack.
+    if (!reach.some(({ isKeeping }) => isKeeping)) stack.orphans.add(flow);
     return;
   }
   if (delivering === undefined) {
     stack.orphans.add(flow);
     return;
   }
-  for (const scope of filledNow()) {
+  const filled = filledNow();
+  flow.isolatedFrom = delivering.isolatedFrom;
+  for (const scope of filled) {
     scope.nearby.add(flow);
     flow.scopes.add(scope);
   }
+  if (!filled.some(({ isKeeping }) => isKeeping)) stack.orphans.add(flow);
 }
 
 /** Whom the flow that delivers now fills; those that have left it meanwhile are filled no more. */
 function filledNow(): readonly Scope[] {
   return [...(stack.delivering?.scopes ?? [])].filter(({ isDrawing }) => isDrawing);
+}
+
+/** Passes on what an `isolate` was given: whoever is reached and full does not pause the flow that is delivering. */
+export function deliverIsolated(isolating: Scope, run: () => void): void {
+  const { isolated } = stack;
+  stack.isolated = isolating.current();
+  try {
+    run();
+  } finally {
+    stack.isolated = isolated;
+  }
 }
 
 /** Runs a subscription in the name of a scope: flows that are subscribed on this stack register with it. */

@@ -29,6 +29,8 @@ import { type Ending, Evidence, type Verdict } from '../../src/internal/evidence
 import { Flow, leaveAs, register, runApart, Scope, subscribeWithin } from '../../src/internal/flow.js';
 import { Keeper, Position } from '../../src/internal/position.js';
 import { draw, operate } from '../../src/internal/operate.js';
+import { isolate } from '../../src/operators/isolate.js';
+import { retryOnDisconnect } from '../../src/operators/retryOnDisconnect.js';
 
 /** A source with a flow of its own, driven by the test. */
 class Stream {
@@ -84,7 +86,7 @@ interface Sink {
 }
 
 /** A sink that notes what it got and judges at the end. */
-function sink(source: Observable<string>): Sink {
+function sink(source: Observable<string>, onText?: (evidence: Evidence) => void): Sink {
   const texts: string[] = [];
   let evidence: Evidence | undefined;
   const result: { verdict: Verdict | undefined } = { verdict: undefined };
@@ -98,6 +100,7 @@ function sink(source: Observable<string>): Sink {
           next: (text) => {
             own.note(text);
             texts.push(text);
+            onText?.(own);
           },
           error: (error) => {
             ending = { kind: 'error', error };
@@ -370,6 +373,97 @@ describe('pressure', () => {
     expect(stream.flow.paused).toBe(true);
     end.leave();
     expect(stream.flow.paused).toBe(false);
+  });
+
+  it('reaches a late stream through a retry that nobody was below when it was subscribed to', async () => {
+    const end = sink(
+      from(Promise.resolve(0)).pipe(
+        mergeMap(() => stream.source.pipe(retryOnDisconnect())),
+        delay(0),
+      ),
+    );
+    await vi.waitUntil(() => stream.flows.length === 1);
+    end.evidence.scope.pause();
+    expect(stream.flow.paused).toBe(true);
+    end.leave();
+  });
+
+  it('reaches a stream that a late one began', async () => {
+    const begun = new Stream();
+    const end = sink(
+      from(Promise.resolve(0)).pipe(
+        mergeMap(() => stream.source),
+        mergeMap(() => begun.source),
+        delay(0),
+      ),
+    );
+    await vi.waitUntil(() => stream.flows.length === 1);
+    stream.text('go');
+    end.evidence.scope.pause();
+    expect(begun.flow.paused).toBe(true);
+    end.leave();
+  });
+
+  it('spares strangers while what it knows may be on its way, and no longer', () => {
+    const stranger = new Stream();
+    const plain = stranger.source.subscribe();
+    const end = sink(stream.source.pipe(delay(0)));
+    // The first pauses what it knows; 1,023 more may have been on their way.
+    for (let item = 0; item < 1_024; item += 1) end.evidence.scope.pause();
+    expect([stream.flow.paused, stranger.flow.paused]).toEqual([true, false]);
+    end.evidence.scope.pause();
+    expect([stream.flow.paused, stranger.flow.paused]).toEqual([true, true]);
+    end.evidence.scope.release();
+    expect([stream.flow.paused, stranger.flow.paused]).toEqual([false, false]);
+    end.evidence.scope.pause();
+    expect(stranger.flow.paused).toBe(false);
+    end.leave();
+    plain.unsubscribe();
+  });
+
+  it('spares a stranger that is isolated, and pauses the one that is not', () => {
+    const [stranger, isolated] = [new Stream(), new Stream()];
+    const plain = merge(stranger.source, isolated.source.pipe(isolate())).subscribe();
+    const end = sink(new Subject<string>());
+    end.evidence.scope.pause();
+    expect([stranger.flow.paused, isolated.flow.paused]).toEqual([true, false]);
+    end.leave();
+    plain.unsubscribe();
+  });
+
+  it('spares strangers for a stream that fills it through an isolate', () => {
+    const stranger = new Stream();
+    const plain = stranger.source.subscribe();
+    const end = sink(stream.source.pipe(isolate(), delay(0)));
+    for (let item = 0; item < 3_000; item += 1) end.evidence.scope.pause();
+    expect([stream.flow.paused, stranger.flow.paused]).toEqual([false, false]);
+    end.leave();
+    plain.unsubscribe();
+  });
+
+  it('of one branch of a shared stream is kept from it by an isolate there, of the other is not', () => {
+    const shared = stream.source.pipe(share());
+    const isTold: boolean[] = [];
+    const fill = ({ scope }: Evidence): void => {
+      scope.pause();
+      isTold.push(stream.flow.paused);
+    };
+    const [one, two] = [sink(shared.pipe(isolate()), fill), sink(shared, fill)];
+    stream.text('a');
+    expect(isTold).toEqual([false, true]);
+    two.evidence.scope.release();
+    expect(stream.flow.paused).toBe(false);
+    one.leave();
+    two.leave();
+  });
+
+  it('does not pass an isolate between a decoder and its requests', () => {
+    const answer = new Flow();
+    const scope = new Scope(true, answer);
+    subscribeWithin(scope, () => stream.source.pipe(isolate()).subscribe());
+    answer.pause(scope);
+    expect(stream.flow.paused).toBe(false);
+    answer.release(scope);
   });
 
   it('is released by a sink that leaves, and held as long as one sink of two is full', () => {
