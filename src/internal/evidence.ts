@@ -1,7 +1,7 @@
 import { asyncScheduler } from 'rxjs';
 import { InterruptedError, isMillraceError, isRetryable } from '../errors.js';
 import type { Billing, FinishEvent, Outcome, Receipt, StoppedBy, StreamEvent, Usage, WarningEvent } from '../types.js';
-import { type Flow, Scope } from './flow.js';
+import { type Flow, leavingNow, Scope } from './flow.js';
 import { addUsage } from './addUsage.js';
 import { hasCode, isCut } from './hasCode.js';
 
@@ -109,7 +109,7 @@ export class Evidence {
   judge(ending: Ending): Verdict {
     switch (ending.kind) {
       case 'left':
-        return { outcome: 'stopped', by: this.#by ?? 'unsubscribe' };
+        return { outcome: 'stopped', by: this.#by ?? leavingNow().by };
       case 'error':
         return judgeError(ending.error);
       case 'complete': {

@@ -1,8 +1,5 @@
 import type { FetchLike, Transport } from './io.js';
-import { nextTurn } from './nextTurn.js';
-
-/** A body that is in memory is read without any turn of the event loop in between. */
-const READS_PER_TURN = 16;
+import { nextTurn, TAKES_PER_TURN } from './nextTurn.js';
 
 /** A transport on `fetch`: the platform's outside Node, or the caller's own. */
 export function fetchTransport(fetch: FetchLike): Transport {
@@ -43,7 +40,8 @@ export function fetchTransport(fetch: FetchLike): Transport {
       const head = Object.fromEntries(response.headers.entries());
       handler.onHead({ status: response.status, headers: head, url: response.url === '' ? url.href : response.url });
       for (let reads = 1; reader !== undefined; reads += 1) {
-        if (reads % READS_PER_TURN === 0) await nextTurn();
+        // A body that is in memory is read without any turn of the event loop in between.
+        if (reads % TAKES_PER_TURN === 0) await nextTurn();
         while (paused) await new Promise<void>((resolve) => (wake = resolve));
         if (aborted) return;
         const { done, value } = await reader.read();

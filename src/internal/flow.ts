@@ -177,6 +177,13 @@ export class Flow {
     this.firstContentAt ??= this.lastContentAt;
     this.position.content = true;
     this.position.chars += chars;
+  /** Whether somebody else waits for its items, or for those of what it draws from. */
+  isAwaitedBesides(holder: Scope): boolean {
+    const isAwaiting = (scope: Scope): boolean =>
+      scope !== holder && (scope.isAwaiting || (scope.owner !== undefined && [...scope.owner.scopes].some(isAwaiting)));
+    return [...this.scopes].some(isAwaiting) || [...this.inner].some((flow) => flow.isAwaitedBesides(holder));
+  }
+
     this.position.pieces += 1;
   }
 
@@ -283,6 +290,8 @@ export class Scope {
     this.readers = stack.subscribing?.reach ?? [];
     this.reach = answers ? [this] : [this, ...(stack.subscribing?.reach ?? filledNow())];
     this.#announce();
+  /** A door whose reader has asked for an item that is not there yet. */
+  isAwaiting = false;
   }
 
   /** Takes a flow as one that it draws from. */
@@ -381,6 +390,11 @@ export class Scope {
     flow.pause(this);
   }
 }
+
+  /** True where another door waits for what this one holds back. */
+  get isAwaited(): boolean {
+    return [...this.held].some((flow) => flow.isAwaitedBesides(this));
+  }
 
 /** Ends what `beginDelivery` began. */
 export function endDelivery(previous: Flow | undefined): void {

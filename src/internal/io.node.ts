@@ -1,4 +1,5 @@
 import process from 'node:process';
+import { Readable } from 'node:stream';
 import { nodeFiles } from './node/files.js';
 import { acceptEncoding } from './node/decompress.js';
 import { undiciTransport } from './node/undiciTransport.js';
@@ -11,6 +12,7 @@ export const io: IO = {
   seesRedirects: true,
   files: nodeFiles,
   stdout: () => process.stdout,
+  Readable,
   warn: (message) => {
     process.emitWarning(message, 'MillraceWarning');
   },

@@ -123,3 +123,7 @@ export interface IO {
   readonly stdout: (() => TextOutput) | undefined;
   readonly warn: (message: string) => void;
 }
+  /** Node's own class. */
+  readonly Readable: typeof import('node:stream').Readable | undefined;
+  /** Finds a channel by its name; absent where the platform has none. */
+  readonly channel: ((name: string) => DiagnosticChannel) | undefined;

@@ -8,6 +8,7 @@ export const io: IO = {
   seesRedirects: false,
   files: undefined,
   stdout: undefined,
+  Readable: undefined,
   warn: (message) => {
     console.warn(message);
   },

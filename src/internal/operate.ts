@@ -101,11 +101,15 @@ class Link<In> extends Subscriber<In> {
       super.unsubscribe();
       return;
     }
-    tearDownWithin(this.#scope, () => {
-      super.unsubscribe();
-    });
-    this.#scope.isDrawing = false;
-    this.#left?.();
+    try {
+      tearDownWithin(this.#scope, () => {
+        super.unsubscribe();
+      });
+    } finally {
+      // A teardown above may throw, such as the callback of a `finalize`: it is over all the same.
+      this.#scope.isDrawing = false;
+      this.#left?.();
+    }
   }
 }
 

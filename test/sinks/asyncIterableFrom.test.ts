@@ -1,17 +1,38 @@
 import { setImmediate as turn } from 'node:timers/promises';
-import { concat, filter, from, map, Observable, of, range, Subject, takeUntil, tap, throwError } from 'rxjs';
-import { afterEach, describe, expect, it } from 'vitest';
+import {
+  asapScheduler,
+  concat,
+  defer,
+  filter,
+  from,
+  map,
+  mergeMap,
+  NEVER,
+  Observable,
+  observeOn,
+  of,
+  range,
+  share,
+  Subject,
+  takeUntil,
+  tap,
+  throwError,
+} from 'rxjs';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { AbortError, InterruptedError, isMillraceError, LimitError } from '../../src/errors.js';
 import { Flow, register } from '../../src/internal/flow.js';
 import { parseSSE } from '../../src/operators/parseSSE.js';
 import { stopOn } from '../../src/operators/stopOn.js';
+import { tapReceipt } from '../../src/operators/tapReceipt.js';
 import { toTokens } from '../../src/operators/toTokens.js';
 import { asyncIterableFrom, type AsyncIterableFromOptions } from '../../src/sinks/asyncIterableFrom.js';
 import { fromCall } from '../../src/sources/fromCall.js';
 import { fromHTTP } from '../../src/sources/fromHTTP.js';
 import { fakeCall } from '../../src/testing/fakeCall.js';
 import { startServer, type TestServer } from '../../src/testing/startServer.js';
-import type { StreamEvent } from '../../src/types.js';
+import type { Receipt, StreamEvent } from '../../src/types.js';
+import { describeDoor } from '../support/doorContract.js';
+import { pausable } from '../support/pausable.js';
 
 const open: TestServer[] = [];
 afterEach(async () => {
@@ -52,6 +73,17 @@ function events(url: string): Observable<string> {
     map(({ data }) => data),
   );
 }
+
+describeDoor('asyncIterableFrom', (source, limits) => {
+  const iterator = asyncIterableFrom(source, limits)[Symbol.asyncIterator]();
+  return {
+    next: async () => {
+      const step = await iterator.next();
+      return step.done === true ? { done: true, value: undefined } : step;
+    },
+    leave: () => iterator.return?.(),
+  };
+});
 
 describe('a loop', () => {
   it('gets every item in order and ends with the source', async () => {
@@ -365,11 +397,154 @@ describe('a slow reader', () => {
   });
 });
 
+describe('a receipt below', () => {
+  /** Begins a loop inside a subscription, as `defer(async () => { for await ... })` does. */
+  function beginWithin(
+    source: Observable<string>,
+    onReceipt: (receipt: Receipt) => void,
+  ): { readonly iterator: AsyncIterator<string>; readonly first: Promise<IteratorResult<string>> } {
+    const iterator = asyncIterableFrom(source)[Symbol.asyncIterator]();
+    const begun: Promise<IteratorResult<string>>[] = [];
+    defer(() => {
+      begun.push(iterator.next());
+      return NEVER;
+    })
+      .pipe(tapReceipt(onReceipt))
+      .subscribe();
+    return { iterator, first: begun[0]! };
+  }
+
+  it('says that the reader left, also where the source has no flow', async () => {
+    const receipts: Receipt[] = [];
+    const { iterator, first } = beginWithin(new Subject<string>(), (receipt) => receipts.push(receipt));
+    await iterator.return?.();
+    await first;
+    expect(receipts).toMatchObject([{ outcome: 'stopped', by: 'reader' }]);
+  });
+
+  it('whose callback throws is the loop’s error, or that of leaving it', async () => {
+    const odd = new RangeError('odd');
+    const fail = (): void => {
+      throw odd;
+    };
+    const source = new Subject<string>();
+    const [ended, left] = [beginWithin(source, fail), beginWithin(source, fail)];
+    await expect(left.iterator.return?.()).rejects.toThrow('odd');
+    expect(await left.first).toStrictEqual({ done: true, value: undefined });
+    source.complete();
+    await expect(ended.first).rejects.toBe(odd);
+  });
+});
+
 describe('the options of asyncIterableFrom', () => {
   it.each([0, -1, Number.NaN])('are refused when called: %d', (limit) => {
     expect(() => asyncIterableFrom(of(), { pauseAtItems: limit })).toThrow(
       'pauseAtItems must be a number of at least 1',
     );
     expect(() => asyncIterableFrom(of(), { maxWaitingItems: limit })).toThrow(RangeError);
+  });
+});
+
+describe('readers of one shared stream', () => {
+  beforeEach(() => {
+    vi.useFakeTimers();
+  });
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
+  const numbers = Array.from({ length: 100 }, (_, index) => index);
+
+  /** Two loops on one stream, each with its first item; nobody has asked for more, and both are full. */
+  async function begin(options?: AsyncIterableFromOptions) {
+    const stream = pausable(numbers);
+    const shared = of(0).pipe(
+      observeOn(asapScheduler),
+      mergeMap(() => stream.source),
+      share(),
+    );
+    const unread = asyncIterableFrom(shared, options)[Symbol.asyncIterator]();
+    const read = asyncIterableFrom(shared)[Symbol.asyncIterator]();
+    expect(await Promise.all([unread.next(), read.next()])).toMatchObject([{ value: 0 }, { value: 0 }]);
+    expect(stream.given).toBe(17);
+    return { stream, unread, read };
+  }
+
+  /** Reads the rest, a second passing whenever it has to wait. */
+
+  async function rest(iterator: AsyncIterator<number>): Promise<number[]> {
+    const items: number[] = [];
+    for (;;) {
+      const next = iterator.next();
+      await vi.advanceTimersByTimeAsync(1_000);
+      const step = await next;
+      if (step.done === true) return items;
+      items.push(step.value);
+    }
+  }
+
+  it('may be read one after the other', async () => {
+    const { unread, read } = await begin();
+    expect(await rest(read)).toStrictEqual(numbers.slice(1));
+    expect(await rest(unread)).toStrictEqual(numbers.slice(1));
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it('run at the pace of the slowest, as long as it reads', async () => {
+    const { stream, unread, read } = await begin();
+    for (let item = 1; item <= 16; item += 1) await read.next();
+    const starving = read.next();
+    for (let second = 1; second <= 5; second += 1) {
+      await vi.advanceTimersByTimeAsync(999);
+      expect(stream.given).toBe(16 + second);
+      await unread.next();
+    }
+    await expect(starving).resolves.toMatchObject({ value: 17 });
+    await read.return?.();
+    await unread.return?.();
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it('are held back again by one that is read again', async () => {
+    const { stream, unread, read } = await begin();
+    for (let item = 1; item <= 40; item += 1) {
+      const next = read.next();
+      await vi.advanceTimersByTimeAsync(1_000);
+      await next;
+    }
+    // What waits for the one that was not read is no more than the other was given, and its own mark.
+    expect(stream.given).toBe(57);
+    await unread.next();
+    for (let item = 41; item <= 57; item += 1) await read.next();
+    const starving = read.next();
+    await vi.advanceTimersByTimeAsync(999);
+    expect(stream.given).toBe(58);
+    await read.return?.();
+    await starving;
+    await unread.return?.();
+  });
+
+  it('are bounded, and lose nothing that came before', async () => {
+    const { unread, read } = await begin({ maxWaitingItems: 50 });
+    expect(await rest(read)).toStrictEqual(numbers.slice(1));
+    const kept: number[] = [];
+    const failed = (async () => {
+      for (let step = await unread.next(); step.done !== true; step = await unread.next()) kept.push(step.value);
+    })();
+    await expect(failed).rejects.toMatchObject({
+      code: 'ERR_LIMIT',
+      limit: 'maxWaitingItems',
+      message: expect.stringContaining('another reader of the stream waits for more') as string,
+    });
+    expect(kept.slice(0, 50)).toStrictEqual(numbers.slice(1, 51));
+  });
+
+  it('wait for one that is not read as long as nobody wants more', async () => {
+    const { stream, unread, read } = await begin();
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(stream.given).toBe(17);
+    await read.return?.();
+    await unread.return?.();
+    expect(vi.getTimerCount()).toBe(0);
   });
 });
