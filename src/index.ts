@@ -22,6 +22,15 @@ export {
   type ValidationIssue,
 } from './errors.js';
 export type { DecodeOptions } from './internal/answer.js';
+export type {
+  AttemptDiagnostic,
+  DiagnosticEvents,
+  DiagnosticSubject,
+  EndDiagnostic,
+  PauseDiagnostic,
+  RestartDiagnostic,
+  ResumeDiagnostic,
+} from './internal/diagnostics.js';
 export type { FetchLike, TextOutput } from './internal/io.js';
 export type { FramingLimits } from './internal/parseBody.js';
 export type {
@@ -96,6 +105,7 @@ export { fromSSE, type FromSSEOptions, type SSEReconnect } from './sources/fromS
 export { type Keyed, mergeStreams, type MergeStreamsOptions, type StreamsByKey } from './sources/mergeStreams.js';
 export { raceStreams, type RaceStreamsOptions } from './sources/raceStreams.js';
 export { runTools, type RunToolsOptions } from './sources/runTools.js';
+export { shutdown, type ShutdownOptions, type ShutdownReport } from './sources/shutdown.js';
 export type {
   Billing,
   ChoiceFinish,

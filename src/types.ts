@@ -288,8 +288,8 @@ export interface Received {
 /** How a stream ended. There is no fifth. @public */
 export type Outcome = 'complete' | 'failed' | 'interrupted' | 'stopped';
 
-/** Who stopped a stream: our reader left, a signal or a notifier fired, or the far side of a sink closed. @public */
-export type StoppedBy = 'unsubscribe' | 'signal' | 'notifier' | 'reader';
+/** Who stopped a stream: our reader left, a signal or a notifier fired, the far side of a sink closed, or `shutdown` ran out of time. @public */
+export type StoppedBy = 'unsubscribe' | 'signal' | 'notifier' | 'reader' | 'shutdown';
 
 /** Whether work goes on being billed after the end. @public */
 export type Billing = 'ended' | 'continues' | 'unknown';

@@ -9,6 +9,7 @@ import {
   type TurnOptions,
 } from '../protocol/dialect.js';
 import type { NDJSONLine, OutputPlace, RestartEvent, StreamEvent, WarningEvent, WireEvent } from '../types.js';
+import { tellRestart } from './diagnostics.js';
 import type { Flow } from './flow.js';
 import type { Going, Position } from './position.js';
 import { hasCode } from './hasCode.js';
@@ -245,6 +246,7 @@ export class Answer {
       case 'restart':
         this.#position.reset();
         flow.restarts += 1;
+        tellRestart(flow, event);
         break;
       case 'heartbeat':
         if (event === MOVED) flow.onMovement();

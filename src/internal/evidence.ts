@@ -4,6 +4,7 @@ import type { Billing, FinishEvent, Outcome, Receipt, StoppedBy, StreamEvent, Us
 import { type Flow, leavingNow, Scope } from './flow.js';
 import { addUsage } from './addUsage.js';
 import { hasCode, isCut } from './hasCode.js';
+import { isOfShutdown, leaveSink } from './running.js';
 
 /** How a sink's source ended, as the sink was told. */
 export type Ending =
@@ -163,6 +164,7 @@ export class Evidence {
 
   /** Tells the receipt to every `tapReceipt` below, which an unsubscribe would keep from it. */
   report(receipt: Receipt): void {
+    leaveSink(this.scope, receipt);
     for (const reader of this.scope.readers) reader.onReceipt?.(receipt);
   }
 
@@ -179,7 +181,9 @@ export class Evidence {
 }
 
 function judgeError(error: unknown): Verdict {
-  if (hasCode(error, 'ERR_ABORTED')) return { outcome: 'stopped', by: 'signal', error };
+  if (hasCode(error, 'ERR_ABORTED')) {
+    return { outcome: 'stopped', by: isOfShutdown(error) ? 'shutdown' : 'signal', error };
+  }
   return { outcome: isCut(error) ? 'interrupted' : 'failed', error };
 }
 

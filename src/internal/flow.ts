@@ -1,7 +1,10 @@
 import { asyncScheduler } from 'rxjs';
+import type { AbortError } from '../errors.js';
 import type { Dialect } from '../protocol/dialect.js';
 import type { Billing, FinishEvent, Receipt, Received, StoppedBy, Usage, WarningEvent } from '../types.js';
+import { tellEnd, tellPause, tellResume, type Told } from './diagnostics.js';
 import { type Keeper, Position } from './position.js';
+import { enterStream, leaveStream, running } from './running.js';
 
 /**
  * The spine. RxJS 7 has no demand signal and no context, but three facts serve: a source's `next` runs the synchronous
@@ -72,6 +75,8 @@ export interface FlowFacts {
   readonly isMarker?: boolean | undefined;
   /** What becomes of the bill when it is left so. */
   readonly billing?: ((verb: Verb) => Billing) | undefined;
+  /** Its reader may go, and the work goes on: leaving is `detach`. */
+  readonly outlivesReader?: boolean | undefined;
 }
 
 const NOBODY: ReadonlySet<never> = new Set();
@@ -90,8 +95,17 @@ export class Flow {
 
   /** A request went out: from here on it may have begun work. */
   sent = false;
+  /** It began after the program began to shut down, and is no part of what ran before. */
+  readonly isLate: boolean = isRefused();
+  /** Ends it on purpose, at the end of `shutdown`; set before it is registered by sources that can. */
+  onStop: ((error: AbortError) => void) | undefined;
+  /** Set on one that tells diagnostic channels of itself. */
+  told: Told | undefined;
+  /** Bytes of bodies received. */
+  bytes = 0;
 
   // Clocks, in the scheduler's milliseconds.
+  readonly startedAt: number = asyncScheduler.now();
   headersAt: number | undefined;
   lastByteAt: number | undefined;
   /** The first piece of the answer; a state alone is none. */
@@ -145,6 +159,7 @@ export class Flow {
     this.holders.add(by);
     if (wasPaused) return;
     this.pausedSince = asyncScheduler.now();
+    tellPause(this);
     for (const flow of this.inner) flow.pause(this);
     for (const scope of this.scopes) scope.onPressure?.(this, true);
     this.onPressure?.(true);
@@ -152,11 +167,21 @@ export class Flow {
 
   release(by: object): void {
     if (!this.holders.delete(by) || this.paused) return;
+    const before = this.pausedBefore;
     this.pausedBefore = this.pausedMs();
     this.pausedSince = undefined;
+    // Before it goes on: what the network holds ready comes on this stack, the end too.
+    tellResume(this, this.pausedBefore - before);
     for (const flow of this.inner) flow.release(this);
     for (const scope of this.scopes) scope.onPressure?.(this, false);
     this.onPressure?.(false);
+  }
+
+  /** Whether somebody else waits for its items, or for those of what it draws from. */
+  isAwaitedBesides(holder: Scope): boolean {
+    const isAwaiting = (scope: Scope): boolean =>
+      scope !== holder && (scope.isAwaiting || (scope.owner !== undefined && [...scope.owner.scopes].some(isAwaiting)));
+    return [...this.scopes].some(isAwaiting) || [...this.inner].some((flow) => flow.isAwaitedBesides(holder));
   }
 
   /** Notes the headers of an answer, here and in the flows that draw from it. */
@@ -166,9 +191,10 @@ export class Flow {
     for (const { owner } of this.scopes) owner?.onHeaders(requestId);
   }
 
-  onBytes(): void {
+  onBytes(count = 0): void {
+    this.bytes += count;
     this.lastByteAt = asyncScheduler.now();
-    for (const { owner } of this.scopes) owner?.onBytes();
+    for (const { owner } of this.scopes) owner?.onBytes(count);
   }
 
   /** Notes a piece of the answer, `chars` of it text of the first output. */
@@ -177,13 +203,6 @@ export class Flow {
     this.firstContentAt ??= this.lastContentAt;
     this.position.content = true;
     this.position.chars += chars;
-  /** Whether somebody else waits for its items, or for those of what it draws from. */
-  isAwaitedBesides(holder: Scope): boolean {
-    const isAwaiting = (scope: Scope): boolean =>
-      scope !== holder && (scope.isAwaiting || (scope.owner !== undefined && [...scope.owner.scopes].some(isAwaiting)));
-    return [...this.scopes].some(isAwaiting) || [...this.inner].some((flow) => flow.isAwaitedBesides(holder));
-  }
-
     this.position.pieces += 1;
   }
 
@@ -209,18 +228,20 @@ export class Flow {
     return previous;
   }
 
-  /** The flow ended by itself. */
-  end(state: 'complete' | 'error'): void {
+  /** The flow ended by itself. @param error - where it failed */
+  end(state: 'complete' | 'error', error?: unknown): void {
     if (this.state !== 'open') return;
     this.state = state;
     if (state === 'complete') this.position.isComplete = true;
-    this.#close();
+    this.#close(error);
   }
 
   /** The flow's subscriber left; how is what the stack says. Does nothing to a flow that has ended. */
   leave(): Leaving {
     const { of } = stack.leaving;
-    const leaving = of === undefined || this.scopes.has(of) ? stack.leaving : PLAIN_STOP;
+    const asked = of === undefined || this.scopes.has(of) ? stack.leaving : PLAIN_STOP;
+    const isReader = asked.verb === 'stop' && (asked.by === 'unsubscribe' || asked.by === 'reader');
+    const leaving: Leaving = isReader && this.facts.outlivesReader === true ? { ...asked, verb: 'detach' } : asked;
     // Left at its finish event: the answer was whole, and there is nothing to cancel.
     if (this.proven && this.finish !== undefined) this.end('complete');
     if (this.state !== 'open') return this.left ?? leaving;
@@ -231,12 +252,14 @@ export class Flow {
     return leaving;
   }
 
-  #close(): void {
+  #close(error?: unknown): void {
     this.pausedBefore = this.pausedMs();
     this.pausedSince = undefined;
     this.holders.clear();
     stack.orphans.delete(this);
     for (const scope of this.scopes) scope.forget(this);
+    leaveStream(this);
+    tellEnd(this, error);
   }
 }
 
@@ -250,6 +273,10 @@ export class Scope {
   readonly isKeeping: boolean;
   /** An `isolate`: those below do not pause the flows that it draws from. */
   readonly isIsolating: boolean;
+  /** It was made after the program began to shut down; a decoder's stands for its flow. */
+  readonly isLate: boolean;
+  /** It is counted as a stream itself, as sinks are: the flows that it draws from are parts of it. */
+  isStream: boolean;
   /** Those below that were being subscribed when this one was made; a late sink meets them when they leave. */
   readers: readonly Scope[];
   /** Everybody who hears of a flow that is subscribed here: itself, and the readers below unless it answers for them. */
@@ -263,6 +290,8 @@ export class Scope {
   keeper: Keeper | undefined;
   /** False once what it drew from was torn down. */
   isDrawing = true;
+  /** A door whose reader has asked for an item that is not there yet. */
+  isAwaiting = false;
   /** True once a sink above has said that its receipt will come. */
   expectsReceipts = false;
   /** Hears receipts of sinks above. */
@@ -287,11 +316,11 @@ export class Scope {
     this.isSink = answers && owner === undefined;
     this.isIsolating = role === 'isolates';
     this.isKeeping = role !== false;
+    this.isLate = owner?.isLate ?? running.phase !== 'open';
+    this.isStream = this.isSink;
     this.readers = stack.subscribing?.reach ?? [];
     this.reach = answers ? [this] : [this, ...(stack.subscribing?.reach ?? filledNow())];
     this.#announce();
-  /** A door whose reader has asked for an item that is not there yet. */
-  isAwaiting = false;
   }
 
   /** Takes a flow as one that it draws from. */
@@ -362,6 +391,11 @@ export class Scope {
     for (const flow of held) flow.release(this);
   }
 
+  /** True where another door waits for what this one holds back. */
+  get isAwaited(): boolean {
+    return [...this.held].some((flow) => flow.isAwaitedBesides(this));
+  }
+
   /** A flow that may fill it has ended. */
   forget(flow: Flow): void {
     this.nearby.delete(flow);
@@ -391,11 +425,6 @@ export class Scope {
   }
 }
 
-  /** True where another door waits for what this one holds back. */
-  get isAwaited(): boolean {
-    return [...this.held].some((flow) => flow.isAwaitedBesides(this));
-  }
-
 /** Ends what `beginDelivery` began. */
 export function endDelivery(previous: Flow | undefined): void {
   stack.delivering = previous;
@@ -405,6 +434,16 @@ export function endDelivery(previous: Flow | undefined): void {
 export function register(flow: Flow): void {
   const { subscribing, delivering, apart } = stack;
   if (apart || flow.state !== 'open') return;
+  if (flow.onStop !== undefined) {
+    enterStream(flow, {
+      stop: (error) => {
+        // A call's requests are its own affair: one of them may tell what to cancel.
+        const isOfCall = [...flow.scopes].some(({ owner }) => owner?.onStop !== undefined);
+        if (!isOfCall) flow.onStop?.(error);
+      },
+      isCounted: () => !isPart(flow.scopes),
+    });
+  }
   if (subscribing !== undefined) {
     // An `isolate` first: what it keeps from those below must be known when they take the flow.
     const { reach } = subscribing;
@@ -425,6 +464,26 @@ export function register(flow: Flow): void {
     flow.scopes.add(scope);
   }
   if (!filled.some(({ isKeeping }) => isKeeping)) stack.orphans.add(flow);
+}
+
+/** True for what is drawn from by something that is counted as a stream, or that belongs to one. */
+export function isPart(scopes: Iterable<Scope>): boolean {
+  return [...scopes].some(({ isStream, owner }) => isStream || owner !== undefined);
+}
+
+/** True for a request of the library's own, such as a cancellation: it is part of no stream. */
+export function isApart(): boolean {
+  return stack.apart;
+}
+
+/**
+ * True where what is subscribed now must not begin: the program is shutting down, and nobody below was there before. What was there
+ * may still ask for what it needs to come to its end.
+ */
+export function isRefused(): boolean {
+  if (running.phase === 'open' || stack.apart) return false;
+  const below = stack.subscribing?.reach ?? filledNow();
+  return running.phase === 'closed' || below.every(({ isLate }) => isLate);
 }
 
 /** Whom the flow that delivers now fills; those that have left it meanwhile are filled no more. */

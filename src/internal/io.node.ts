@@ -1,3 +1,4 @@
+import { channel } from 'node:diagnostics_channel';
 import process from 'node:process';
 import { Readable } from 'node:stream';
 import { nodeFiles } from './node/files.js';
@@ -13,6 +14,7 @@ export const io: IO = {
   files: nodeFiles,
   stdout: () => process.stdout,
   Readable,
+  channel,
   warn: (message) => {
     process.emitWarning(message, 'MillraceWarning');
   },

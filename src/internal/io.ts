@@ -12,6 +12,9 @@ export interface TransportRequest {
   readonly connectTimeoutMs: number;
   readonly headersTimeoutMs: number;
   readonly bodyTimeoutMs: number;
+  /** Bytes of an answer's headers; the platform's own bound where undefined. */
+  readonly maxHeaderBytes: number | undefined;
+  readonly maxDecompressionRatio: number;
   /** An undici Dispatcher of the caller's own. */
   readonly dispatcher: object | undefined;
   /** What `fetch` is told; where redirects are visible they are handled above instead. */
@@ -40,7 +43,12 @@ export type TransportFailure =
   /** The request itself was refused before it was sent: a forbidden header, an unusable URL. */
   | 'invalid';
 
-/** Hears of a request and its answer, in order: sent, head, data, then one of end and failure. */
+/** A bound of the transport that an answer has passed. */
+export type TransportLimit =
+  | { readonly of: 'headers'; readonly maxBytes: number | undefined }
+  | { readonly of: 'decompression'; readonly bytesIn: number; readonly bytesOut: number };
+
+/** Hears of a request and its answer, in order: sent, head, data, then one of end, failure and excess. */
 export interface TransportHandler {
   /** There is a connection, and the request goes out on it. */
   onSent(): void;
@@ -49,6 +57,7 @@ export interface TransportHandler {
   /** @param intact - the framing itself says that the body is whole; a body that ends with its connection is not */
   onEnd(intact: boolean): void;
   onFailure(kind: TransportFailure, cause: unknown): void;
+  onExcess(limit: TransportLimit): void;
 }
 
 /** What can be done to a request under way. Nothing is heard after `abort`. */
@@ -72,6 +81,16 @@ export interface WritableFile {
   truncate(bytes: number): Promise<void>;
   sync(): Promise<void>;
   close(): Promise<void>;
+  /** Whether it is this very file that has this name. */
+  isAt(path: string): boolean;
+}
+
+/** A file's place inside a folder that it must not leave. */
+export interface Enclosure {
+  /** The real path of its folder, links resolved, and its name. */
+  readonly path: string;
+  /** Whether the place is what it was: no folder on its way is gone, or a link now. */
+  isInside(): boolean;
 }
 
 /**
@@ -81,8 +100,12 @@ export interface WritableFile {
 export interface Files {
   /** The machine's name: process ids mean nothing on another. */
   readonly hostName: string;
-  /** The absolute form of a path: what two writers of one file agree on. */
-  resolve(path: string): string;
+  /** The absolute form of a path: what two writers of one file agree on. A relative one is taken from `folder`. */
+  resolve(path: string, folder?: string): string;
+  /** Whether an absolute path is below a folder, by its text alone. */
+  isBelow(folder: string, path: string): boolean;
+  /** The real place of a file in a folder; throws where a link leads out of it. Makes missing folders where told. */
+  enclose(folder: string, path: string, makesParents: boolean): Enclosure;
   /** Throws for what is no ordinary file: a folder, a device. */
   exists(path: string): boolean;
   makeParents(path: string): void;
@@ -112,6 +135,12 @@ export interface TextOutput {
   off(event: 'error', listener: (error: Error) => void): unknown;
 }
 
+/** Where something is told to whoever in the process wants to know: a channel of `node:diagnostics_channel`. */
+export interface DiagnosticChannel {
+  readonly hasSubscribers: boolean;
+  publish(message: unknown): void;
+}
+
 /** What a platform offers. */
 export interface IO {
   readonly transport: Transport;
@@ -121,9 +150,9 @@ export interface IO {
   readonly seesRedirects: boolean;
   readonly files: Files | undefined;
   readonly stdout: (() => TextOutput) | undefined;
-  readonly warn: (message: string) => void;
-}
   /** Node's own class. */
   readonly Readable: typeof import('node:stream').Readable | undefined;
   /** Finds a channel by its name; absent where the platform has none. */
   readonly channel: ((name: string) => DiagnosticChannel) | undefined;
+  readonly warn: (message: string) => void;
+}

@@ -9,6 +9,7 @@ export const io: IO = {
   files: undefined,
   stdout: undefined,
   Readable: undefined,
+  channel: undefined,
   warn: (message) => {
     console.warn(message);
   },

@@ -1,5 +1,6 @@
 import { Observable, type Observer, type OperatorFunction, Subscriber, type Subscription } from 'rxjs';
-import { type Scope, subscribeWithin, tearDownWithin } from './flow.js';
+import { leaveAs, type Scope, subscribeWithin, tearDownWithin } from './flow.js';
+import { enterSink, type RunningSink } from './running.js';
 
 /** What an operator does with its source's notifications; `error` and `complete` are passed on when left out. */
 export interface Handlers<In> {
@@ -44,6 +45,19 @@ export function draw<In>(
 ): void {
   scope.isDrawing = true;
   const upstream: Link<In> = new Link(subscriber, scope, connect);
+  if (scope.isSink && !scope.isLate) {
+    const sink: RunningSink = {
+      stop: (error) => {
+        leaveAs('stop', 'shutdown', () => {
+          upstream.error(error);
+        });
+      },
+    };
+    enterSink(scope, sink);
+    upstream.add(() => {
+      sink.stop = undefined;
+    });
+  }
   subscribeWithin(scope, () => {
     source.subscribe(upstream);
   });

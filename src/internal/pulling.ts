@@ -1,7 +1,7 @@
 import { io } from '#io';
 import { Observable, type Subscriber } from 'rxjs';
-import { NoResumePlanError } from '../errors.js';
-import { Flow, register, runApart, thisPlace } from './flow.js';
+import { type AbortError, NoResumePlanError } from '../errors.js';
+import { Flow, leaveAs, register, runApart, thisPlace } from './flow.js';
 import { newsOf } from './newsOf.js';
 import { nextTurn, TAKES_PER_TURN } from './nextTurn.js';
 import { signOf } from './signOf.js';
@@ -65,6 +65,11 @@ class Pulling<In extends object, T> {
     flow.onPressure = (paused): void => {
       if (!paused) this.#wake?.();
     };
+    if (!flow.isLate) {
+      flow.onStop = (error): void => {
+        this.#stop(error);
+      };
+    }
     // Before anything starts: it may be over before `start` returns.
     this.#subscriber.add(() => {
       this.#leave();
@@ -202,6 +207,15 @@ class Pulling<In extends object, T> {
     this.#flow.deliver(() => {
       this.#subscriber.error(error);
     });
+  }
+
+  /** The program shuts down, and its time is up. */
+  #stop(error: AbortError): void {
+    if (this.#isOver) return;
+    leaveAs('stop', 'shutdown', () => {
+      this.#leave();
+    });
+    this.#subscriber.error(error);
   }
 
   #leave(): void {

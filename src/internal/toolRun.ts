@@ -1,5 +1,5 @@
 import type { Observable, SchedulerLike, Subscriber } from 'rxjs';
-import { isMillraceError, LimitError } from '../errors.js';
+import { type AbortError, isMillraceError, LimitError } from '../errors.js';
 import type { Call, CallRequest, ToolPlan, ToolResult } from '../protocol/call.js';
 import type { TurnOptions } from '../protocol/dialect.js';
 import type { StandardIssue, StandardSchema } from '../protocol/standardSchema.js';
@@ -7,6 +7,7 @@ import type {
   FinishEvent,
   FinishReason,
   RestartEvent,
+  StoppedBy,
   StreamEvent,
   TextEvent,
   ToolCallEvent,
@@ -131,6 +132,15 @@ export class ToolRun {
     const { maxElapsedMs } = this.#limits;
     const { signal, scheduler } = this.#transport;
     const subscriber = this.#subscriber;
+    const leave = (by: StoppedBy, error: AbortError): void => {
+      leaveAs('stop', by, () => {
+        this.#whole.leave();
+        this.#fail(error);
+      });
+    };
+    this.#whole.onStop = (error): void => {
+      leave('shutdown', error);
+    };
     openFlow(this.#whole, subscriber);
     subscriber.add(() => {
       this.#abort.abort();
@@ -150,10 +160,7 @@ export class ToolRun {
     if (signal !== undefined) {
       // While a turn is asked for its call hears the signal as well, and first.
       const stop = (): void => {
-        leaveAs('stop', 'signal', () => {
-          this.#whole.leave();
-          this.#fail(stoppedBy(signal));
-        });
+        leave('signal', stoppedBy(signal));
       };
       subscriber.add(onAbort(signal, stop));
     }
@@ -167,7 +174,9 @@ export class ToolRun {
     /** A call may be told again after a reconnect. */
     const posted = new Set<string>();
     let finish: FinishEvent | undefined;
-    draw<StreamEvent>(this.#transport.ask(call), this.#subscriber, new Scope(false), () => ({
+    const scope = new Scope(false);
+    scope.isStream = true; // the whole run is: a turn is a part of it
+    draw<StreamEvent>(this.#transport.ask(call), this.#subscriber, scope, () => ({
       next: (event) => {
         if (event.type === 'finish') {
           finish = event;

@@ -8,12 +8,13 @@ import {
 } from 'rxjs';
 import { type HTTPError, isMillraceError, isRetryable, NoResumePlanError, type StreamTimeoutError } from '../errors.js';
 import { backoffMs, retryAfterOf } from '../internal/backoff.js';
-import { type Flow, leaveAs, type Leaving, leavingNow, Scope } from '../internal/flow.js';
+import { type Flow, isPart, leaveAs, type Leaving, leavingNow, Scope } from '../internal/flow.js';
 import { hasCode } from '../internal/hasCode.js';
 import { onAbort } from '../internal/onAbort.js';
 import { draw, operate } from '../internal/operate.js';
 import { Keeper, type OnUnresumable, type Position } from '../internal/position.js';
 import { requireAtLeast, requireDelay, requireOneOf } from '../internal/require.js';
+import { enterStream, leaveStream } from '../internal/running.js';
 import { stoppedBy } from '../internal/stoppedBy.js';
 
 /** An attempt that is about to be made. @public */
@@ -138,6 +139,7 @@ class Retrying<T> {
     this.#startedAt = this.#scheduler.now();
     this.#keeper = new Keeper(options.onUnresumable ?? 'restart');
     this.#scope.keeper = this.#keeper;
+    this.#scope.isStream = true;
     this.#scope.onFlow = (flow): void => {
       if (flow.facts.isMarker === true) return;
       if (flow.facts.call === undefined && this.#isSubscribing) subscriber.error(noPlan());
@@ -148,8 +150,24 @@ class Retrying<T> {
   start(): void {
     this.#subscriber.add(() => {
       this.#leavePause();
+      leaveStream(this.#scope);
     });
+    if (!this.#scope.isLate) this.#enter();
     this.#subscribe();
+  }
+
+  /** `shutdown` ends it, also while no call is being asked. */
+  #enter(): void {
+    enterStream(this.#scope, {
+      stop: (error) => {
+        const received = this.#keeper.positions.flatMap((position) => position.received?.get() ?? []);
+        error.received ??= received[0] ?? { text: '', chars: 0, truncated: false };
+        leaveAs('stop', 'shutdown', () => {
+          this.#subscriber.error(error);
+        });
+      },
+      isCounted: () => !isPart(this.#scope.reach.filter((scope) => scope !== this.#scope)),
+    });
   }
 
   #subscribe(): void {

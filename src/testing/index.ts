@@ -11,6 +11,7 @@ export type {
   ScriptedToolCall,
   ScriptedUsage,
 } from './scriptedAnswer.js';
+export { reopen } from './reopen.js';
 export { startProviderServer } from './startProviderServer.js';
 export type {
   ProviderBaseURLs,
