@@ -16,6 +16,8 @@ beforeEach(async () => {
   server = await startProviderServer();
 });
 afterEach(async () => {
+  // A server that closes before it has answered is a cancellation that failed.
+  await Promise.all(server.requests.filter(({ path }) => path.endsWith('/cancel')).map(({ ended }) => ended));
   await server.close();
 });
 

@@ -320,6 +320,7 @@ describe('a race of calls', () => {
       const { path } = await server.nextRequest();
       if (path.endsWith('/cancel')) break;
     }
+    await server.requests.find(({ path }) => path.endsWith('/cancel'))?.ended; // before the server closes
     expect(settled[0]).toMatchObject({ key: 'task', outcome: 'stopped', by: 'unsubscribe', billing: 'ended' });
     expect(server.requests.filter(({ path }) => path.endsWith('/cancel'))).toHaveLength(1);
   });
