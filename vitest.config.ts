@@ -14,6 +14,8 @@ export default defineConfig({
   },
   test: {
     include: ['test/**/*.test.ts'],
+    globalSetup: ['test/support/printedKeys.ts'],
+    setupFiles: ['test/support/setup.ts'],
     sequence: { shuffle: true },
     testTimeout: 20_000,
   },

@@ -138,6 +138,7 @@ export class LimitError extends MillraceError {
   readonly code = 'ERR_LIMIT';
   /** The option that holds the limit. */
   readonly limit: string;
+  /** NaN where it is not known: the limit of a dispatcher of the caller's own. */
   readonly max: number;
 
   constructor(limit: string, max: number, message: string, options: MillraceErrorOptions = {}) {
@@ -171,7 +172,11 @@ export class SinkError extends MillraceError {
   readonly code = 'ERR_SINK';
 }
 
-/** A stream that cannot be asked for again was given to `retryOnDisconnect`: there is no call beneath, or one without a plan. @public */
+/**
+ * A stream that cannot be asked for again was given to `retryOnDisconnect`: there is no call beneath, or one without a plan. Or
+ * what can be read once was to be read again.
+ * @public
+ */
 export class NoResumePlanError extends MillraceError {
   override readonly name = 'NoResumePlanError';
   readonly code = 'ERR_NO_RESUME_PLAN';

@@ -91,7 +91,7 @@ export type { ThinkingTag } from './protocol/inlineThinking.js';
 export { type EncodableSSE, encodeSSE } from './protocol/sseEncoder.js';
 export type { StandardIssue, StandardResult, StandardSchema } from './protocol/standardSchema.js';
 export { asyncIterableFrom, type AsyncIterableFromOptions } from './sinks/asyncIterableFrom.js';
-export { collect, type Collected } from './sinks/collect.js';
+export { collect, type Collected, type CollectOptions } from './sinks/collect.js';
 export { nodeReadableFrom, type NodeReadableFromOptions } from './sinks/nodeReadableFrom.js';
 export { readableStreamFrom, type ReadableStreamFromOptions } from './sinks/readableStreamFrom.js';
 export { toFile, type ToFileOptions } from './sinks/toFile.js';

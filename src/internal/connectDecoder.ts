@@ -1,12 +1,14 @@
 import type { Observable, Subscriber } from 'rxjs';
-import { InterruptedError } from '../errors.js';
+import { AbortError, InterruptedError, MillraceError } from '../errors.js';
 import type { Dialect, Proof } from '../protocol/dialect.js';
-import type { StreamEvent, WireEvent } from '../types.js';
+import type { StreamEvent, WarningEvent, WireEvent } from '../types.js';
 import { Answer, type DecodeOptions } from './answer.js';
+import { tellAttempt } from './diagnostics.js';
 import { endDelivery, type Flow, leaveAs, register, Scope } from './flow.js';
 import { isCut } from './hasCode.js';
 import { draw } from './operate.js';
 import type { Going } from './position.js';
+import { type SentSecrets, secretsOf } from './sentSecrets.js';
 
 /** What is being decoded, and where its frames come from. */
 export interface Decoding {
@@ -39,9 +41,24 @@ export function openFlow(flow: Flow, subscriber: Subscriber<StreamEvent>): Flow 
 export function connectDecoder(subscriber: Subscriber<StreamEvent>, decoding: Decoding): void {
   const { dialect, flow, options, going = 'first', explain, goOn } = decoding;
   const answer = new Answer(dialect, flow, going, options, (event) => {
-    subscriber.next(event);
+    subscriber.next(event.type === 'warning' ? cleaned(event) : event);
   });
   const scope = new Scope(true, flow);
+  // A call has told of itself.
+  if (flow.facts.call === undefined && !flow.isLate) tellAttempt(flow, { attempt: 1 });
+  /** What was sent for this answer: some servers quote the key that they refuse, inside a stream too. */
+  let secrets: SentSecrets | undefined;
+  scope.onFlow = (request): void => {
+    const sent = secretsOf(request);
+    if (sent !== undefined) secrets = secrets?.and(sent) ?? sent;
+  };
+
+  /** Receipts list warnings, in the server's words. */
+  const cleaned = (warning: WarningEvent): WarningEvent => {
+    const clean = secrets?.cleanWarning(warning) ?? warning;
+    if (flow.warnings.at(-1) === warning) flow.warnings.splice(-1, 1, clean);
+    return clean;
+  };
 
   const fail = (reason: unknown): void => {
     let error = reason;
@@ -51,8 +68,11 @@ export function connectDecoder(subscriber: Subscriber<StreamEvent>, decoding: De
       error = thrown; // as where a dialect throws at the end
     }
     flow.proven = false;
-    flow.end('error');
-    subscriber.error(answer.attach(explain === undefined ? error : explain(error)));
+    const explained = explain === undefined ? error : explain(error);
+    const isOurs = explained instanceof MillraceError && !(explained instanceof AbortError);
+    const clean = isOurs && secrets !== undefined ? secrets.cleanError(explained) : explained;
+    flow.end('error', clean);
+    subscriber.error(answer.attach(clean));
   };
 
   draw<WireEvent>(decoding.source(scope, answer), subscriber, scope, (upstream) => {

@@ -1,4 +1,4 @@
-import type { FetchLike, Transport } from './io.js';
+import type { FetchLike, Transport, TransportFailure } from './io.js';
 import { nextTurn, TAKES_PER_TURN } from './nextTurn.js';
 
 /** A transport on `fetch`: the platform's outside Node, or the caller's own. */
@@ -56,7 +56,7 @@ export function fetchTransport(fetch: FetchLike): Transport {
       handler.onEnd(head['connection'] !== 'close' || 'content-length' in head || 'transfer-encoding' in head);
     };
     run().catch((error: unknown) => {
-      if (!aborted) handler.onFailure('lost', error);
+      if (!aborted) handler.onFailure(failureOf(error), error);
     });
 
     return {
@@ -77,4 +77,11 @@ export function fetchTransport(fetch: FetchLike): Transport {
       },
     };
   };
+}
+
+/** Node's `fetch` says in its cause what was wrong, in the words of its undici; elsewhere there are no words for it. */
+function failureOf(error: unknown): TransportFailure {
+  const { cause } = error as { readonly cause?: { readonly code?: unknown } };
+  const isBrokenCoding = cause?.code === 'Z_DATA_ERROR' || cause?.code === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH';
+  return parserFailure(cause) ?? (isBrokenCoding ? 'protocol' : 'lost');
 }

@@ -9,8 +9,11 @@ export function redactSecrets(text: string, headers: Readonly<Record<string, str
   const secrets = new Set<string>();
   for (const [name, value] of Object.entries(headers)) {
     if (harmless.has(name)) continue;
-    for (const secret of [value, ...value.split(/\s+/)]) {
-      if (secret.length >= MIN_SECRET_CHARS) secrets.add(secret);
+    // `Bearer KEY`, `a=KEY; b=KEY`.
+    for (const secret of [value, ...value.split(/\s+/), ...value.split(/[\s;,=]+/)]) {
+      if (secret.length < MIN_SECRET_CHARS) continue;
+      secrets.add(secret);
+      secrets.add(encodeURIComponent(secret)); // in a URL
     }
   }
   let clean = text;

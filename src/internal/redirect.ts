@@ -2,6 +2,8 @@
 export type Redirection =
   | { readonly kind: 'none' }
   | { readonly kind: 'refuse'; readonly because: string }
+  /** As many as may be were followed. */
+  | { readonly kind: 'limit' }
   | {
       readonly kind: 'follow';
       readonly url: URL;
@@ -31,8 +33,7 @@ export function decideRedirect(status: number, location: string | undefined, req
   if (!REDIRECTS.has(status)) return { kind: 'none' };
   if (location === undefined) return refuse('it names no location');
   if (request.redirect === 'error') return refuse(`redirects are switched off (redirect: 'error')`);
-  if (request.followed >= request.maxRedirects)
-    return refuse(`${String(request.followed)} redirects were followed already`);
+  if (request.followed >= request.maxRedirects) return { kind: 'limit' };
   let url: URL;
   try {
     url = new URL(location, request.url);

@@ -10,6 +10,15 @@ export function requireAtLeast(min: number, values: Readonly<Record<string, numb
   }
 }
 
+/** Throws RangeError unless every named value is a whole number of at least `min`; NaN and Infinity are refused. */
+export function requireInteger(min: number, values: Readonly<Record<string, number>>): void {
+  for (const [name, value] of Object.entries(values)) {
+    if (!Number.isInteger(value) || value < min) {
+      throw new RangeError(`${name} must be a whole number of at least ${String(min)}, got ${String(value)}`);
+    }
+  }
+}
+
 /**
  * Throws RangeError unless every named value is a delay that a timer can hold: at least `min`, at most 2^31-1 ms. A longer one
  * would fire at once.

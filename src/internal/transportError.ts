@@ -1,4 +1,11 @@
-import { HTTPError, InterruptedError, type MillraceError, ProtocolError, StreamTimeoutError } from '../errors.js';
+import {
+  HTTPError,
+  InterruptedError,
+  type MillraceError,
+  ProtocolError,
+  StreamTimeoutError,
+  type TimeoutPhase,
+} from '../errors.js';
 import type { TransportFailure } from './io.js';
 import { redactURL } from './redactURL.js';
 
@@ -39,6 +46,16 @@ export function transportError(kind: TransportFailure, cause: unknown, request: 
         context,
       });
     case 'lost': {
+      // Only from a `fetch` of the caller's: millrace's own transport tells its limits apart.
+      const limit = FETCH_LIMITS[code ?? ''];
+      if (limit !== undefined) {
+        const { phase, silence, option } = limit;
+        return new StreamTimeoutError(
+          phase,
+          `No ${silence} from ${where} for as long as \`fetch\` waits (300 s in Node); ${option} of its undici Agent lifts the limit, and so does ${option}Ms without a \`fetch\` of one's own`,
+          { context, cause },
+        );
+      }
       const during = beforeHeaders ? (isConnectFailure(code) ? 'connect' : 'headers') : 'body';
       const message = {
         connect: `Could not connect to ${where}: ${reason(cause)}`,
@@ -49,6 +66,14 @@ export function transportError(kind: TransportFailure, cause: unknown, request: 
     }
   }
 }
+
+/** The limits of Node's `fetch`, by the code of its cause. */
+const FETCH_LIMITS: Readonly<
+  Partial<Record<string, { readonly phase: TimeoutPhase; readonly silence: string; readonly option: string }>>
+> = {
+  UND_ERR_HEADERS_TIMEOUT: { phase: 'headers', silence: 'headers', option: 'headersTimeout' },
+  UND_ERR_BODY_TIMEOUT: { phase: 'wireIdle', silence: 'byte', option: 'bodyTimeout' },
+};
 
 const CONNECT_FAILURES =
   /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|EADDRNOTAVAIL|ETIMEDOUT|UND_ERR_CONNECT_TIMEOUT|ERR_SSL_.*|ERR_TLS_.*|.*CERT.*|UNABLE_TO_.*)$/;

@@ -1,7 +1,10 @@
 import type { OperatorFunction } from 'rxjs';
+import { LimitError } from '../errors.js';
+import { charsOf } from '../internal/charsOf.js';
 import { type Flow, Scope } from '../internal/flow.js';
 import { addToMessage, emptyMessage, type Message, type MessageContent } from '../internal/message.js';
 import { draw, operate } from '../internal/operate.js';
+import { requireAtLeast } from '../internal/require.js';
 import { TurnLog } from '../internal/turnLog.js';
 import type { Dialect } from '../protocol/dialect.js';
 import type { StreamEvent } from '../types.js';
@@ -13,6 +16,12 @@ export interface AccumulateOptions<Turn> {
    * @defaultValue the dialect of the call or of `decode` above; needed only for events that come from elsewhere, such as a store
    */
   readonly dialect?: Dialect<Turn> | undefined;
+  /**
+   * Characters that one message may hold: text, refusals, thinking, tool arguments, results and media that are text. One more is a LimitError,
+   * which stops the source and carries what was received. At least 1. A restart begins to count anew.
+   * @defaultValue no limit: the answer is as long as was asked for
+   */
+  readonly maxChars?: number | undefined;
 }
 
 /**
@@ -32,7 +41,8 @@ export interface AccumulateOptions<Turn> {
  * it, nor for the thinking of alternative answers. `toRequest()` gives the message back as the assistant's turn, in the provider's own
  * form, with what the next request must hold beside the text: signatures, reasoning details, tool calls. Completes with the source; a source without such events gives no message.
  * Errors with the source's error: what came before it is in the last message. Unsubscribing stops the source. Holds the whole
- * message, which is its bound. Stands below `retryOnDisconnect`, since each subscription begins a message of its own.
+ * message, which is its bound unless `maxChars` is given; over that it errors with LimitError.
+ * Stands below `retryOnDisconnect`, since each subscription begins a message of its own.
  *
  * @example Render the answer while it comes
  * ```ts
@@ -48,13 +58,17 @@ export interface AccumulateOptions<Turn> {
  * ```
  * @param options - see {@link AccumulateOptions}
  * @returns an operator
+ * @throws RangeError for a `maxChars` below 1
  * @public
  */
 export function accumulate<Turn = unknown>(
   options: AccumulateOptions<Turn> = {},
 ): OperatorFunction<StreamEvent, Message<Turn>> {
+  const { maxChars = Infinity } = options;
+  requireAtLeast(1, { maxChars });
   return operate((source, subscriber) => {
     const scope = new Scope(false);
+    let chars = 0;
     const log = new TurnLog();
     let content = emptyMessage();
     let answering: Flow | undefined;
@@ -68,11 +82,26 @@ export function accumulate<Turn = unknown>(
         if (dialect !== undefined) log.add(event, dialect.turn?.needs);
         const changed = addToMessage(content, event);
         if (changed === content) return;
+        chars = event.type === 'restart' ? 0 : chars + charsOf(event) + previewChars(changed) - previewChars(content);
+        if (chars > maxChars) throw tooLong(maxChars, content);
         content = changed;
         subscriber.next(withTurn(changed, dialect, log));
       },
     }));
   });
+}
+
+/** Of tool calls that are still arriving: when one is whole, its text counts instead. */
+function previewChars({ toolCallPreviews }: MessageContent): number {
+  return toolCallPreviews.reduce((chars, { argumentsText }) => chars + argumentsText.length, 0);
+}
+
+function tooLong(maxChars: number, { outputs }: MessageContent): LimitError {
+  const error = new LimitError('maxChars', maxChars, `The message is longer than maxChars (${String(maxChars)})`);
+  const text = outputs.find(({ type }) => type === 'text')?.content;
+  const received = typeof text === 'string' ? text : '';
+  error.received = { text: received, chars: received.length, truncated: false };
+  return error;
 }
 
 /** Not enumerable: what a message says is what is listed, compared and stored. */

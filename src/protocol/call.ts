@@ -1,7 +1,7 @@
 import type { Billing, FinishEvent } from '../types.js';
 import type { Dialect } from './dialect.js';
 
-/** One HTTP request of a call, without its credentials. @public */
+/** One HTTP request of a call, without its credentials. One made by a provider is printed, and as JSON, without its body. @public */
 export interface CallRequest {
   readonly method: 'GET' | 'POST';
   readonly url: string;

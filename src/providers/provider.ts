@@ -1,6 +1,8 @@
 import type { Call, CallRequest, LeavingPolicy } from '../protocol/call.js';
 import type { Dialect } from '../protocol/dialect.js';
 import type { StandardSchema } from '../protocol/standardSchema.js';
+import { printedAs } from '../internal/printedAs.js';
+import { discreetRequest } from './discreetRequest.js';
 import { authorizer, checkRequest, joinURL, type ProviderOptions } from './support.js';
 
 /** What an API is, whoever asks it. @public */
@@ -95,20 +97,21 @@ export function provider(definition: ProviderDefinition, options: ProviderOption
   if (options.apiKey !== undefined) withKey(); // throws where the key is wrong
 
   return {
-    get: (path, accept = STREAM) => ({ method: 'GET', url: joinURL(baseURL, path), headers, accept }),
-    post: (path, body, accept = STREAM) => ({
-      method: 'POST',
-      url: joinURL(baseURL, path),
-      headers,
-      ...(body === undefined ? undefined : { body: JSON.stringify(body) }),
-      accept,
-    }),
+    get: (path, accept = STREAM) => discreetRequest({ method: 'GET', url: joinURL(baseURL, path), headers, accept }),
+    post: (path, body, accept = STREAM) =>
+      discreetRequest({
+        method: 'POST',
+        url: joinURL(baseURL, path),
+        headers,
+        ...(body === undefined ? undefined : { body: JSON.stringify(body) }),
+        accept,
+      }),
     calls: <Request, Turn>({ name: function_, request, dialect, call }: CallDefinition<Request, Turn>) =>
       Object.assign(
         (asked: Request): Call => {
           const checked = checkRequest(request, asked, `the request of ${name}.${function_}`);
           const { stream, ...parts } = call(checked);
-          return {
+          const made: Call = {
             provider: name,
             model: modelOf(checked),
             dialect,
@@ -116,8 +119,9 @@ export function provider(definition: ProviderDefinition, options: ProviderOption
             leaving: policy,
             resume: { by: 'ask' },
             ...parts,
-            stream: typeof stream === 'function' ? stream : () => stream,
+            stream: (workId) => discreetRequest(typeof stream === 'function' ? stream(workId) : stream),
           };
+          return printedAs(made, () => ({ provider: made.provider, model: made.model }));
         },
         { dialect },
       ),

@@ -1,8 +1,10 @@
 import { firstValueFrom, isObservable, type Observable } from 'rxjs';
-import { AbortError, isMillraceError } from '../errors.js';
+import { AbortError, isMillraceError, LimitError } from '../errors.js';
 import { attachReceipt } from '../internal/attachReceipt.js';
+import { charsOf } from '../internal/charsOf.js';
 import { type Ending, Evidence, type Verdict } from '../internal/evidence.js';
 import { draw, operate } from '../internal/operate.js';
+import { requireAtLeast } from '../internal/require.js';
 import { type OutputSelection, selectOutput } from '../internal/selectOutput.js';
 import { stopOn } from '../operators/stopOn.js';
 import type { Call } from '../protocol/call.js';
@@ -34,6 +36,16 @@ export interface Collected {
   readonly receipt: Receipt;
 }
 
+/** What `collect` takes, and how much. @public */
+export interface CollectOptions extends FromCallOptions, OutputSelection {
+  /**
+   * Characters that may be collected: text, refusals, thinking, tool arguments, logs, media that is text. One more is a LimitError, which stops
+   * the call and carries what was received. At least 1. A restart begins to count anew.
+   * @defaultValue no limit: the answer is as long as was asked for
+   */
+  readonly maxChars?: number | undefined;
+}
+
 /**
  * Waits for a whole answer.
  *
@@ -42,22 +54,25 @@ export interface Collected {
  * result    -------x           x = { text: a + b, usage, finish, ... }
  * ```
  * Resolves when the answer is proven whole. Rejects with the stream's error, whose `received` and `receipt` hold what came; a
- * stopped one (by `signal`) rejects with an AbortError. Holds the whole answer.
+ * stopped one (by `signal`) rejects with an AbortError, one over `maxChars` with a LimitError. Holds the whole answer.
  *
  * @example
  * ```ts
  * const { text, usage } = await collect(api.chat({ model, messages }));
  * ```
  * @param call - a call, a function that makes one, or a stream of events
- * @param options - for `fromCall` (of which a stream of events heeds `signal` alone), and which output to take
+ * @param options - for `fromCall` (of which a stream of events heeds `signal` alone), which output to take, and
+ *   how much; see {@link CollectOptions}
  * @returns a promise; the request is made now
+ * @throws RangeError for a `maxChars` below 1, TypeError and RangeError as `fromCall`
  * @public
  */
 export function collect(
   call: Call | (() => Call | Promise<Call>) | Observable<StreamEvent>,
-  options: FromCallOptions & OutputSelection = {},
+  options: CollectOptions = {},
 ): Promise<Collected> {
-  const { signal } = options;
+  const { signal, maxChars = Infinity } = options;
+  requireAtLeast(1, { maxChars });
   const events = !isObservable(call)
     ? fromCall(call, options)
     : signal === undefined
@@ -69,11 +84,15 @@ export function collect(
         const evidence = new Evidence('sink');
         let message = new Collecting(options);
         let ending: Ending = { kind: 'left' };
-        draw<StreamEvent>(source, subscriber, evidence.scope, () => ({
+        draw<StreamEvent>(source, subscriber, evidence.scope, (upstream) => ({
           next: (event) => {
             evidence.note(event);
             if (event.type === 'restart') message = new Collecting(options);
-            else message.take(event);
+            else if (message.chars + charsOf(event) <= maxChars) message.take(event);
+            else {
+              ending = { kind: 'error', error: tooLong(maxChars) };
+              upstream.unsubscribe();
+            }
           },
           error: (error) => {
             ending = { kind: 'error', error };
@@ -103,6 +122,10 @@ export function collect(
   );
 }
 
+function tooLong(maxChars: number): LimitError {
+  return new LimitError('maxChars', maxChars, `The answer is longer than maxChars (${String(maxChars)})`);
+}
+
 /** Why there is no whole answer. In an object, since even `undefined` can be thrown. */
 function failureOf(verdict: Verdict, { signal }: FromCallOptions): { readonly error: unknown } | undefined {
   if ('error' in verdict) return { error: verdict.error };
@@ -113,6 +136,8 @@ function failureOf(verdict: Verdict, { signal }: FromCallOptions): { readonly er
 
 class Collecting {
   text = '';
+  /** Of everything that was taken. */
+  chars = 0;
   #thinking = '';
   #refusal = '';
   readonly #toolCalls: ToolCallEvent[] = [];
@@ -133,6 +158,7 @@ class Collecting {
   }
 
   take(event: StreamEvent): void {
+    this.chars += charsOf(event);
     switch (event.type) {
       case 'text':
         if (this.#isSelected(event)) this.text += event.text;

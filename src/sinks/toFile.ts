@@ -3,7 +3,8 @@ import type { Observable, OperatorFunction, Subscriber } from 'rxjs';
 import { SinkError } from '../errors.js';
 import { type Ending, Evidence, type Verdict } from '../internal/evidence.js';
 import type { Flow } from '../internal/flow.js';
-import type { Files } from '../internal/io.js';
+import { requirePath } from '../internal/fileName.js';
+import type { Enclosure, Files } from '../internal/io.js';
 import { draw, operate } from '../internal/operate.js';
 import { type OnPartial, openPartial, type PartialFile } from '../internal/partialFile.js';
 import { requireAtLeast, requireOneOf } from '../internal/require.js';
@@ -45,6 +46,15 @@ export interface ToFileOptions extends OutputSelection {
   readonly footer?: boolean | ((receipt: Receipt) => string) | undefined;
   /** Makes text and name durable before the receipt: fsync, rename, fsync of the folder. @defaultValue true */
   readonly fsync?: boolean | undefined;
+  /**
+   * A folder that nothing written leaves: not the file, its `.partial`, nor its lock. A relative `path` is then taken from it, and one
+   * that leads out of it, by `..` or from a root, is a TypeError at once; a link on the way that leads out is a SinkError, before
+   * anything is asked for, and once more before the file gets its name. Links that stay inside are followed. For names that come
+   * from somewhere else. Against somebody who exchanges folders in there at that very moment only the system's permissions help:
+   * Node has no `openat`.
+   * @defaultValue none: the path is taken as it is
+   */
+  readonly within?: string | undefined;
   /** Makes missing folders. @defaultValue false */
   readonly parents?: boolean | undefined;
   /**
@@ -79,10 +89,15 @@ export interface ToFileOptions extends OutputSelection {
  * ```ts
  * fromCall(api.chat({ model, messages })).pipe(toFile('guide.md')).subscribe((receipt) => log(receipt));
  * ```
+ * @example A name that comes from somewhere else
+ * ```ts
+ * fromCall(api.chat({ model, messages })).pipe(toFile('reports/today.md', { within: 'out', parents: true })).subscribe(log);
+ * ```
  * @param path - of the finished file
  * @param options - see {@link ToFileOptions}
  * @returns an operator; nothing is opened, checked or asked for before it is subscribed to
- * @throws TypeError outside Node, and for an option that is none of its words; RangeError for a limit below 1
+ * @throws TypeError outside Node, for an option that is none of its words, and for a path that is none or leads out of `within`;
+ *   RangeError for a limit below 1
  * @public
  */
 export function toFile(path: string, options: ToFileOptions = {}): OperatorFunction<StreamEvent | string, Receipt> {
@@ -93,20 +108,29 @@ export function toFile(path: string, options: ToFileOptions = {}): OperatorFunct
     );
   }
   const { ifExists = 'error', onPartial = 'replace', publishOn = FINISH_REASONS, maxWaitingChars = 65_536 } = options;
-  if (typeof path !== 'string' || path === '')
-    throw new TypeError(`path must be the name of a file, got ${String(path)}`);
+  requirePath('path', path);
   requireOneOf('ifExists', ifExists, ['error', 'skip', 'overwrite']);
   requireOneOf('onPartial', onPartial, ['replace', 'keep', 'error']);
   for (const reason of publishOn) requireOneOf('publishOn', reason, FINISH_REASONS);
   requireAtLeast(1, { maxWaitingChars });
+  const { within } = options;
+  if (within !== undefined) {
+    requirePath('within', within);
+    const folder = files.resolve(within);
+    if (!files.isBelow(folder, files.resolve(path, folder))) {
+      throw new TypeError(`path must stay inside the folder ${folder} (within), got ${JSON.stringify(path)}`);
+    }
+  }
   return operate((source, subscriber) => {
-    new FileSink(files, files.resolve(path), options, subscriber).start(source);
+    new FileSink(files, files.resolve(path, within), options, subscriber).start(source);
   });
 }
 
 class FileSink {
   readonly #files: Files;
-  readonly #path: string;
+  /** Once it is open: where it really is, when it is to stay in a folder. */
+  #path: string;
+  #enclosure: Enclosure | undefined;
   readonly #options: ToFileOptions;
   readonly #subscriber: Subscriber<Receipt>;
   readonly #evidence = new Evidence('sink');
@@ -139,14 +163,31 @@ class FileSink {
 
   /** Everything that can be known before the paid request is checked here. Without a file there is nothing to do. */
   #open(): PartialFile | undefined {
-    const { ifExists = 'error', onPartial = 'replace', parents = false } = this.#options;
-    if (parents) this.#files.makeParents(this.#path);
+    const { ifExists = 'error', onPartial = 'replace', parents = false, within } = this.#options;
+    if (within !== undefined) {
+      this.#enclosure = this.#files.enclose(within, this.#path, parents);
+      this.#path = this.#enclosure.path;
+    } else if (parents) this.#files.makeParents(this.#path);
     const exists = this.#files.exists(this.#path);
-    if (!exists || ifExists === 'overwrite') return openPartial(this.#files, this.#path, onPartial);
+    if (!exists || ifExists === 'overwrite') {
+      const partial = openPartial(this.#files, this.#path, onPartial);
+      const place = this.#placeOf(partial); // again, since a folder may have been exchanged meanwhile
+      if (place === 'right') return partial;
+      void partial.file.close().catch(() => undefined); // nothing was written: the place is what is wrong
+      if (place === 'exchanged') partial.release();
+      throw misplaced(partial, place);
+    }
     if (ifExists === 'skip') return undefined;
     throw new SinkError(`${this.#path} exists already; ifExists: 'skip' or 'overwrite' says what to do`, {
       context: { path: this.#path },
     });
+  }
+
+  /** Whether what is written is still where it should be; asked where it must not leave its folder. */
+  #placeOf({ file, path }: PartialFile): Place {
+    if (this.#enclosure === undefined) return 'right';
+    if (!this.#enclosure.isInside()) return 'outside';
+    return file.isAt(path) ? 'right' : 'exchanged';
   }
 
   #connect(source: Observable<StreamEvent | string>, partial: PartialFile): void {
@@ -232,6 +273,7 @@ class FileSink {
     let verdict = judged;
     let where = partial.path;
     let footerBytes = 0;
+    let place: Place = 'right';
     try {
       try {
         await writer.end();
@@ -242,10 +284,12 @@ class FileSink {
           if (fsync) await partial.file.sync();
         }
       } finally {
+        place = this.#placeOf(partial);
         await partial.file.close();
       }
-      if (judged.by === 'unsubscribe' && writer.written.bytes === 0) {
-        // The reader left before anything came, and nobody will look for it.
+      if (place !== 'right') throw misplaced(partial, place);
+      if ((judged.by === 'unsubscribe' || judged.by === 'shutdown') && writer.written.bytes === 0) {
+        // It was left before anything came, and nobody will look for it.
         partial.remove();
         where = 'none';
       }
@@ -258,7 +302,8 @@ class FileSink {
       verdict = addFailure(verdict, this.#failure(error));
     }
     try {
-      partial.release();
+      // Outside there is nothing of ours to remove.
+      if (place !== 'outside') partial.release();
     } catch (error) {
       // The file is as it should be; only the next writer will ask whose it is.
       io.warn(this.#failure(error).error.message);
@@ -313,6 +358,17 @@ const reasons: Readonly<Record<string, string | undefined>> = {
   ENOSPC: 'the disk is full (ENOSPC)',
   EDQUOT: 'the disk quota is used up',
 };
+
+/** `exchanged`: another file has its name. `outside`: its folder is not the one that it was, and may be anywhere. */
+type Place = 'right' | 'exchanged' | 'outside';
+
+function misplaced({ path }: PartialFile, place: Place): Error {
+  return new Error(
+    place === 'outside'
+      ? 'a folder on its way was exchanged, and it would leave the folder that it must stay in'
+      : `${path} was exchanged for another file`,
+  );
+}
 
 interface Written extends Partial<Extent> {
   readonly where: string;

@@ -1,6 +1,7 @@
 import { io } from '#io';
 import { asyncScheduler, Observable, type SchedulerLike, type Subscriber, Subscription } from 'rxjs';
-import { type HTTPError, NoResumePlanError, ProtocolError, ProviderError } from '../errors.js';
+import { type AbortError, type HTTPError, NoResumePlanError, ProtocolError } from '../errors.js';
+import { tellAttempt } from '../internal/diagnostics.js';
 import { type Answer, checkDecodeOptions, type DecodeOptions, StoredDocument } from '../internal/answer.js';
 import { connectDecoder, openFlow } from '../internal/connectDecoder.js';
 import {
@@ -19,14 +20,14 @@ import { link } from '../internal/operate.js';
 import { type Framing, type FramingLimits, framingOf, parseBody } from '../internal/parseBody.js';
 import type { Going, Position } from '../internal/position.js';
 import { requireDelay, requireOneOf } from '../internal/require.js';
-import { redactSecrets } from '../internal/redactSecrets.js';
+import { enterCancellation, refusal } from '../internal/running.js';
 import { scriptOf } from '../internal/script.js';
 import { stoppedBy } from '../internal/stoppedBy.js';
 import { mediaType } from '../internal/contentType.js';
 import { retryOnDisconnect, type RetryOnDisconnectOptions } from '../operators/retryOnDisconnect.js';
 import { timeout, type TimeoutOptions } from '../operators/timeout.js';
 import type { Call, CallRequest, ResumePlan, StoredWork } from '../protocol/call.js';
-import type { Billing, StreamEvent, WireEvent } from '../types.js';
+import type { Billing, StoppedBy, StreamEvent, WireEvent } from '../types.js';
 import { fromHTTP, type FromHTTPOptions } from './fromHTTP.js';
 import { requestJSON } from './requestJSON.js';
 
@@ -43,6 +44,8 @@ export interface FromCallOptions
       | 'headersTimeoutMs'
       | 'bodyTimeoutMs'
       | 'maxErrorBodyBytes'
+      | 'maxHeaderBytes'
+      | 'maxDecompressionRatio'
       | 'redirect'
       | 'maxRedirects'
       | 'onResponse'
@@ -113,12 +116,23 @@ export function fromCall(
 function attemptOf(call: Call | (() => Call | Promise<Call>), options: FromCallOptions): Observable<StreamEvent> {
   return new Observable<StreamEvent>((subscriber) => {
     // Made now, whoever makes the call and when: so readers below know of it, and a retry takes its position back.
-    const flow = new Flow({ call });
+    const flow = new Flow({ call, outlivesReader: options.onUnsubscribe === 'leave' });
+    if (flow.isLate) {
+      subscriber.error(refusal());
+      return;
+    }
     if (flow.position.isComplete) {
       // It was delivered whole before another stream beside it broke.
       subscriber.complete();
       return;
     }
+    flow.onStop = (error): void => {
+      leaveAs('stop', 'shutdown', () => {
+        flow.leave();
+        error.received ??= { text: '', chars: 0, truncated: false };
+        subscriber.error(error);
+      });
+    };
     openFlow(flow, subscriber);
     sendWhenAllAreBack(() => {
       if (subscriber.closed) return;
@@ -187,6 +201,7 @@ function connect(call: Call, flow: Flow, options: FromCallOptions, subscriber: S
   position.attempt += 1;
   if (going === 'anew' || going === 'continued') position.asked = {};
   flow.asked = position.asked;
+  tellAttempt(flow, { attempt: position.attempt }, going, position.keeper?.because);
   connectDecoder(subscriber, {
     dialect,
     flow,
@@ -200,7 +215,7 @@ function connect(call: Call, flow: Flow, options: FromCallOptions, subscriber: S
     goOn: (proof) => {
       asking?.goOn(proof);
     },
-    explain: (error) => withoutSecrets(addHint(error, call), asking?.credentials ?? {}),
+    explain: (error) => addHint(error, call),
   });
 }
 
@@ -258,17 +273,6 @@ function addHint(error: unknown, { hint }: Call): unknown {
 /** How long a stream that is opened before its request may take to open. */
 const HEADERS_WAIT_MS = 1_000;
 
-/** Some servers quote the key that they refuse, inside a stream too. */
-function withoutSecrets(error: unknown, credentials: Credentials): unknown {
-  if (!(error instanceof ProviderError)) return error;
-  const { retryable, providerCode, providerMessage, frame, context } = error;
-  const message = redactSecrets(error.message, credentials);
-  if (message === error.message && redactSecrets(providerMessage ?? '', credentials) === (providerMessage ?? ''))
-    return error;
-  const clean = providerMessage === undefined ? undefined : redactSecrets(providerMessage, credentials);
-  return new ProviderError(message, { retryable, providerCode, providerMessage: clean, frame, context });
-}
-
 type Credentials = Readonly<Record<string, string>>;
 
 /** Statuses with which a server says that a stream cannot be opened again, and not that nobody may. */
@@ -287,7 +291,7 @@ class Asking {
   /** The connection that streams. */
   #body: Subscription | undefined;
   #submitting: Subscription | undefined;
-  credentials: Credentials = {};
+  #credentials: Credentials = {};
   /** Requests that were there before the one that creates the work. */
   #before: ReadonlySet<Flow> = new Set();
 
@@ -316,12 +320,18 @@ class Asking {
       this.#leave();
     });
     this.#frames.add(teardown);
+    const stop = (by: StoppedBy, error: AbortError): void => {
+      leaveAs('stop', by, () => {
+        this.#flow.leave();
+        this.#frames.error(error);
+      });
+    };
+    this.#flow.onStop = (error): void => {
+      stop('shutdown', error);
+    };
     if (signal !== undefined) {
       const abort = (): void => {
-        leaveAs('stop', 'signal', () => {
-          this.#flow.leave();
-          this.#frames.error(stoppedBy(signal));
-        });
+        stop('signal', stoppedBy(signal));
       };
       if (signal.aborted) {
         abort();
@@ -353,7 +363,7 @@ class Asking {
   }
 
   #begin(credentials: Credentials): void {
-    this.credentials = credentials;
+    this.#credentials = credentials;
     const { submit, workId, stream, resume } = this.#call;
     const { position } = this.#flow;
     if (this.#going === 'on') {
@@ -560,16 +570,12 @@ class Asking {
       ...options,
       method: request.method,
       body: request.body,
-      headers: { ...content, ...this.credentials, ...request.headers },
+      headers: { ...content, ...this.#credentials, ...request.headers },
     };
   }
 
   #leave(): void {
-    const { onUnsubscribe = 'cancel', cancelTimeoutMs = 5_000, scheduler = asyncScheduler } = this.#options;
-    const left = this.#flow.left;
-    if (left?.verb === 'stop' && left.by === 'unsubscribe' && onUnsubscribe === 'leave') {
-      this.#flow.left = { ...left, verb: 'detach' };
-    }
+    const { cancelTimeoutMs = 5_000, scheduler = asyncScheduler } = this.#options;
     const isStopped = this.#flow.left?.verb === 'stop';
     const submitting = this.#submitting;
     const mayHaveBegun = [...this.#flow.inner].some((request) => request.sent && !this.#before.has(request));
@@ -577,6 +583,7 @@ class Asking {
     if (submitting !== undefined) {
       // Only the answer tells what to cancel: it is awaited, for a while. What was not sent yet is never sent.
       if (isStopped && this.#call.cancel !== undefined && mayHaveBegun) {
+        submitting.add(enterCancellation());
         submitting.add(
           scheduler.schedule(() => {
             submitting.unsubscribe();
@@ -605,7 +612,7 @@ class Asking {
     const { cancelTimeoutMs = 5_000, scheduler = asyncScheduler } = this.#options;
     const request = cancel(workId);
     runApart(() => {
-      const cancelling = new Subscription();
+      const cancelling = new Subscription(enterCancellation());
       cancelling.add(
         scheduler.schedule(() => {
           cancelling.unsubscribe();

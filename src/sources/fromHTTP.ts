@@ -1,25 +1,39 @@
 import { io } from '#io';
 import { asyncScheduler, Observable, type SchedulerLike, type Subscriber, type Subscription } from 'rxjs';
-import { AbortError, HTTPError, type MillraceError, ProtocolError } from '../errors.js';
+import { AbortError, HTTPError, LimitError, MillraceError, ProtocolError } from '../errors.js';
 import { isAcceptable, mediaType } from '../internal/contentType.js';
 import { decodeChunks } from '../internal/decodeChunks.js';
 import { fetchTransport } from '../internal/fetchTransport.js';
-import { Flow, leaveAs, register } from '../internal/flow.js';
+import { tellAttempt } from '../internal/diagnostics.js';
+import { Flow, isApart, leaveAs, register } from '../internal/flow.js';
 import { httpError, readRequestId } from '../internal/httpError.js';
-import type { FetchLike, ResponseHead, Transport, TransportControl, TransportFailure } from '../internal/io.js';
+import type {
+  FetchLike,
+  ResponseHead,
+  Transport,
+  TransportControl,
+  TransportFailure,
+  TransportLimit,
+} from '../internal/io.js';
+import { warningOfPlainKey } from '../internal/keyedRequest.js';
 import { onAbort } from '../internal/onAbort.js';
 import { decideRedirect } from '../internal/redirect.js';
-import { redactSecrets } from '../internal/redactSecrets.js';
 import { redactURL } from '../internal/redactURL.js';
 import { readHeaders, readMethod, readURL } from '../internal/readRequest.js';
-import { requireAtLeast, requireDelay, requireOneOf } from '../internal/require.js';
+import { requireAtLeast, requireDelay, requireInteger, requireOneOf } from '../internal/require.js';
+import { refusal } from '../internal/running.js';
+import { rememberSecrets, SentSecrets } from '../internal/sentSecrets.js';
 import { transportError } from '../internal/transportError.js';
+import type { StoppedBy } from '../types.js';
 
 /** What `fromHTTP` sends and how long it waits. @public */
 export interface FromHTTPOptions {
   /** @defaultValue `'GET'` */
   readonly method?: string | undefined;
-  /** Sent as they are; they never follow a redirect to another origin. A line end in one is a TypeError. */
+  /**
+   * Sent as they are; they never follow a redirect to another origin. A line end in one is a TypeError. One that looks like a key
+   * (`authorization`, `x-api-key`, a cookie) and goes over plain http to another machine is a warning, once for each origin.
+   */
   readonly headers?: Readonly<Record<string, string>> | Headers | undefined;
   /** Sent once. JSON is sent as text: `JSON.stringify(value)` and a `content-type` header. */
   readonly body?: string | Uint8Array | undefined;
@@ -40,7 +54,7 @@ export interface FromHTTPOptions {
    * @defaultValue `'follow'`; where redirects cannot be seen (browsers, `fetch`): `'error'` with a body or a header of the caller's
    */
   readonly redirect?: 'follow' | 'error' | undefined;
-  /** @defaultValue 5 */
+  /** Redirects that are followed; one more is a LimitError. @defaultValue 5 (chosen; browsers follow 20) */
   readonly maxRedirects?: number | undefined;
   /** Limit for the connection to be made. Node only, and only with the library's own dispatcher. @defaultValue 10,000 (undici's) */
   readonly connectTimeoutMs?: number | undefined;
@@ -48,8 +62,21 @@ export interface FromHTTPOptions {
   readonly headersTimeoutMs?: number | undefined;
   /** Limit of silence inside the body; 0 for none. Slow local models may need more. Node only. @defaultValue 300,000 (undici's) */
   readonly bodyTimeoutMs?: number | undefined;
-  /** Bytes of an error's body that are read. @defaultValue 65,536 (chosen) */
+  /** Bytes of an error's body that are read; what is over is left out, and the connection closed. @defaultValue 65,536 (chosen) */
   readonly maxErrorBodyBytes?: number | undefined;
+  /**
+   * Bytes of an answer's headers; more are a LimitError. At least 1. Node only, and only with the library's own dispatcher: a
+   * caller's has `maxHeaderSize`.
+   * @defaultValue Node's: 16,384, or what `--max-http-header-size` says
+   */
+  readonly maxHeaderBytes?: number | undefined;
+  /**
+   * How many bytes one received byte of a compressed body may become, on average; looked at beyond the first 4 MiB of decoded
+   * bytes. More is a LimitError. At least 1; `Infinity` for no limit. Node only: elsewhere the platform decodes.
+   * @defaultValue 500: streams that are flushed event by event reach 20, and large snapshots that repeat each other 450; zeros
+   * in gzip reach 1,030 (measured)
+   */
+  readonly maxDecompressionRatio?: number | undefined;
   /** Observes the answer's head, once, before the first chunk. */
   readonly onResponse?: ((response: HTTPResponse) => void) | undefined;
   /** The clock. @defaultValue `asyncScheduler` */
@@ -74,8 +101,7 @@ const ERROR_BODY_MS = 5_000;
 const SHOWN_CHARS = 200;
 
 /**
- * Makes one HTTP request and emits the body's bytes as they arrive, decoded from gzip, deflate, br (and zstd where Node has
- * it).
+ * Makes one HTTP request and emits the body's bytes as they arrive, decoded from gzip, deflate and br.
  *
  * ```text
  * subscribe   ^ request
@@ -84,7 +110,7 @@ const SHOWN_CHARS = 200;
  * ```
  * Emits each chunk as the network delivered it. Completes when the body ends; whether an answer was whole is `decode`'s to
  * say. Errors with HTTPError (any status but 2xx), ProtocolError (wrong content type, broken HTTP, broken or unknown coding),
- * InterruptedError (no connection, or cut; also inside the coding), StreamTimeoutError, AbortError.
+ * LimitError (too many redirects, too large headers, a body that swells beyond measure when it is decoded), InterruptedError (no connection, or cut; also inside the coding), StreamTimeoutError, AbortError.
  * Unsubscribing destroys the socket in the same turn, and sends nothing if there was none yet. Holds nothing: a slow sink
  * pauses the socket.
  *
@@ -123,6 +149,8 @@ interface PreparedRequest {
   readonly headersTimeoutMs: number;
   readonly bodyTimeoutMs: number;
   readonly maxErrorBodyBytes: number;
+  readonly maxHeaderBytes: number | undefined;
+  readonly maxDecompressionRatio: number;
   readonly dispatcher: object | undefined;
   readonly signal: AbortSignal | undefined;
   readonly onResponse: ((response: HTTPResponse) => void) | undefined;
@@ -132,10 +160,12 @@ interface PreparedRequest {
 function prepare(url: string | URL, options: FromHTTPOptions): PreparedRequest {
   const { method = 'GET', body, maxRedirects = 5, scheduler = asyncScheduler } = options;
   const { connectTimeoutMs = 10_000, headersTimeoutMs = 300_000, bodyTimeoutMs = 300_000 } = options;
-  const { maxErrorBodyBytes = 65_536 } = options;
+  const { maxErrorBodyBytes = 65_536, maxHeaderBytes, maxDecompressionRatio = 500 } = options;
   requireAtLeast(0, { maxRedirects, maxErrorBodyBytes });
   requireDelay(0, { headersTimeoutMs, bodyTimeoutMs });
   requireDelay(1, { connectTimeoutMs });
+  requireAtLeast(1, { maxDecompressionRatio });
+  if (maxHeaderBytes !== undefined) requireInteger(1, { maxHeaderBytes });
   requireDispatcher(options);
   if (body !== undefined && typeof body !== 'string' && !(body instanceof Uint8Array)) {
     throw new TypeError('body must be a string or a Uint8Array; send JSON as JSON.stringify(value)');
@@ -162,6 +192,8 @@ function prepare(url: string | URL, options: FromHTTPOptions): PreparedRequest {
     headersTimeoutMs,
     bodyTimeoutMs,
     maxErrorBodyBytes,
+    maxHeaderBytes,
+    maxDecompressionRatio,
     dispatcher: options.dispatcher,
     signal: options.signal,
     onResponse: options.onResponse,
@@ -182,6 +214,8 @@ class Exchange {
   readonly #request: PreparedRequest;
   readonly #subscriber: Subscriber<Uint8Array>;
   readonly #flow = new Flow();
+  /** What a server may quote and an error must not show. */
+  readonly #secrets: SentSecrets;
   #control: TransportControl | undefined;
   #phase: 'asking' | 'reading error' | 'streaming' | 'draining' | 'over' = 'asking';
   #followed = 0;
@@ -191,20 +225,32 @@ class Exchange {
   constructor(request: PreparedRequest, subscriber: Subscriber<Uint8Array>) {
     this.#request = request;
     this.#subscriber = subscriber;
+    this.#secrets = new SentSecrets(request.headers, request.url, request.body);
+    rememberSecrets(this.#flow, this.#secrets);
   }
 
   start(): void {
     if (this.#subscriber.closed) return;
     const { signal, url, method, body, headers } = this.#request;
     const flow = this.#flow;
+    if (flow.isLate) {
+      this.#fail(refusal());
+      return;
+    }
     flow.onPressure = (paused): void => {
       if (this.#phase === 'draining') return;
       if (paused) this.#control?.pause();
       else this.#control?.resume();
     };
+    const stop = (by: StoppedBy, error: AbortError): void => {
+      leaveAs('stop', by, () => flow.leave());
+      this.#fail(error);
+    };
     const abort = (): void => {
-      leaveAs('stop', 'signal', () => flow.leave());
-      this.#fail(new AbortError('The request was stopped by its signal', { cause: signal?.reason }));
+      stop('signal', new AbortError('The request was stopped by its signal', { cause: signal?.reason }));
+    };
+    flow.onStop = (error): void => {
+      stop('shutdown', error);
     };
     // Before anything starts: it may be over before `start` returns.
     this.#subscriber.add(() => {
@@ -213,6 +259,8 @@ class Exchange {
     register(flow);
     // A retry beneath may have refused it.
     if (this.#subscriber.closed) return;
+    const isPartOfAnswer = [...flow.scopes].some(({ owner }) => owner !== undefined);
+    if (!isPartOfAnswer && !isApart()) tellAttempt(flow, { attempt: 1, url: redactURL(url) });
     if (signal?.aborted === true) {
       abort();
       return;
@@ -230,6 +278,8 @@ class Exchange {
     const request = this.#request;
     const sent: Record<string, string> = { accept: request.acceptSent, ...headers };
     if (request.acceptEncoding !== undefined) sent['accept-encoding'] ??= request.acceptEncoding;
+    const warning = warningOfPlainKey(url, headers);
+    if (warning !== undefined) io.warn(warning);
     let isCurrent = true;
     const control = request.transport(
       {
@@ -240,6 +290,8 @@ class Exchange {
         connectTimeoutMs: request.connectTimeoutMs,
         headersTimeoutMs: request.headersTimeoutMs,
         bodyTimeoutMs: request.bodyTimeoutMs,
+        maxHeaderBytes: request.maxHeaderBytes,
+        maxDecompressionRatio: request.maxDecompressionRatio,
         dispatcher: request.dispatcher,
         redirect: request.redirect,
       },
@@ -258,13 +310,24 @@ class Exchange {
             redirect: request.redirect,
           });
           if (next.kind === 'none') {
-            this.#onHead(head, headers);
+            this.#onHead(head);
             return;
           }
           isCurrent = false;
           this.#control?.abort();
+          const where = redactURL(url);
+          if (next.kind === 'limit') {
+            this.#fail(
+              new LimitError(
+                'maxRedirects',
+                request.maxRedirects,
+                `HTTP ${String(head.status)} from ${where}: ${String(this.#followed)} redirects were followed already (maxRedirects)`,
+                { context: { url: where, status: head.status } },
+              ),
+            );
+            return;
+          }
           if (next.kind === 'refuse') {
-            const where = redactURL(url);
             this.#fail(
               new HTTPError(
                 `HTTP ${String(head.status)} from ${where}: the redirect was not followed, since ${next.because}`,
@@ -289,6 +352,9 @@ class Exchange {
         onFailure: (kind, cause) => {
           if (isCurrent) this.#onFailure(kind, cause, url);
         },
+        onExcess: (limit) => {
+          if (isCurrent) this.#onExcess(limit, url);
+        },
       },
     );
     // A redirect, an error or an unsubscribe may have come before the transport returned.
@@ -300,11 +366,12 @@ class Exchange {
     if (this.#flow.paused) control.pause();
   }
 
-  #onHead(head: ResponseHead, sentHeaders: Readonly<Record<string, string>>): void {
+  #onHead(head: ResponseHead): void {
     const { accept, onResponse, maxErrorBodyBytes, scheduler } = this.#request;
-    this.#flow.onHeaders(readRequestId(head.headers));
+    const requestId = readRequestId(head.headers);
+    this.#flow.onHeaders(requestId === undefined ? undefined : this.#secrets.withoutKeys(requestId));
     if (head.status < 200 || head.status > 299) {
-      this.#collect(maxErrorBodyBytes, (text) => httpError(head, text, this.#secrets(sentHeaders), scheduler.now()));
+      this.#collect(maxErrorBodyBytes, (text) => httpError(head, text, this.#secrets.keys, scheduler.now()));
       return;
     }
     const type = mediaType(head.headers['content-type']);
@@ -312,7 +379,7 @@ class Exchange {
     if (head.status !== 204 && !isAcceptable(type, accept)) {
       const where = redactURL(head.url);
       this.#collect(SHOWN_CHARS * 4, (text) => {
-        const start = redactSecrets(text, this.#secrets(sentHeaders)).slice(0, SHOWN_CHARS).trim();
+        const start = this.#secrets.withoutKeys(text).slice(0, SHOWN_CHARS).trim();
         return new ProtocolError(
           `${where} answered ${type} where a stream was asked for (name the type in \`accept\` if it is wanted); it begins: ${start}`,
           { context: { url: where, contentType: type } },
@@ -326,15 +393,6 @@ class Exchange {
     } catch (error) {
       this.#fail(error);
     }
-  }
-
-  /** What a server may quote and an error must not show: the values of the caller's headers, and of the URL's query. */
-  #secrets(headers: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
-    return {
-      ...headers,
-      // By number, since a name may come twice.
-      ...Object.fromEntries([...this.#request.url.searchParams.values()].map((value, i) => [`?${String(i)}`, value])),
-    };
   }
 
   /** Reads the start of a body that is not the stream, then fails with what it says. */
@@ -359,7 +417,7 @@ class Exchange {
 
   #onData(chunk: Uint8Array): void {
     if (this.#phase === 'streaming') {
-      this.#flow.onBytes();
+      this.#flow.onBytes(chunk.length);
       this.#flow.onContent(0); // bytes are all the content that a request without a decoder has
       this.#flow.deliver(() => {
         this.#subscriber.next(chunk);
@@ -400,11 +458,19 @@ class Exchange {
     this.#fail(transportError(kind, cause, { ...this.#request, url, beforeHeaders: this.#phase === 'asking' }));
   }
 
+  #onExcess(limit: TransportLimit, url: URL): void {
+    if (this.#phase === 'reading error') this.#collecting?.finish();
+    else if (this.#phase === 'draining') this.#close();
+    else this.#fail(excessError(limit, this.#request.maxDecompressionRatio, redactURL(url)));
+  }
+
   #fail(error: unknown): void {
     this.#close();
-    this.#flow.end('error');
+    const isOurs = error instanceof MillraceError && !(error instanceof AbortError);
+    const clean = isOurs ? this.#secrets.cleanError(error) : error;
+    this.#flow.end('error', clean);
     this.#flow.deliver(() => {
-      this.#subscriber.error(error);
+      this.#subscriber.error(clean);
     });
   }
 
@@ -428,4 +494,24 @@ class Exchange {
     this.#timer?.unsubscribe();
     this.#control?.abort();
   }
+}
+
+function excessError(limit: TransportLimit, maxRatio: number, where: string): LimitError {
+  if (limit.of === 'decompression') {
+    const [bytesIn, bytesOut] = [String(limit.bytesIn), String(limit.bytesOut)];
+    return new LimitError(
+      'maxDecompressionRatio',
+      maxRatio,
+      `${where} sent ${bytesIn} compressed bytes that became ${bytesOut} and more: over ${String(maxRatio)} for one (maxDecompressionRatio)`,
+      { context: { url: where, bytesIn: limit.bytesIn, bytesOut: limit.bytesOut } },
+    );
+  }
+  const { maxBytes } = limit;
+  const remedy = maxBytes === undefined ? 'the maxHeaderSize of its dispatcher raises it' : 'maxHeaderBytes raises it';
+  return new LimitError(
+    'maxHeaderBytes',
+    maxBytes ?? Number.NaN,
+    `The headers of ${where} are larger than the limit${maxBytes === undefined ? '' : ` of ${String(maxBytes)} bytes`}; ${remedy}`,
+    { context: { url: where } },
+  );
 }

@@ -13,7 +13,7 @@ import { AbortError, HTTPError, isRetryable, ProtocolError, StreamTimeoutError }
 import { backoffMs, retryAfterOf } from '../internal/backoff.js';
 import { connectParser } from '../internal/connectParser.js';
 import { mediaType } from '../internal/contentType.js';
-import { type Flow, leaveAs, runApart, Scope } from '../internal/flow.js';
+import { type Flow, isPart, isRefused, leaveAs, runApart, Scope } from '../internal/flow.js';
 import { hasCode } from '../internal/hasCode.js';
 import { encodeLastEventId } from '../internal/lastEventId.js';
 import { onAbort } from '../internal/onAbort.js';
@@ -21,9 +21,10 @@ import { draw, link } from '../internal/operate.js';
 import { readHeaders, readMethod, readURL } from '../internal/readRequest.js';
 import { redactURL } from '../internal/redactURL.js';
 import { requireAtLeast, requireDelay, requireOneOf } from '../internal/require.js';
+import { enterStream, leaveStream, refusal } from '../internal/running.js';
 import type { ParseSSEOptions } from '../operators/parseSSE.js';
 import { createSSEParser, type SSEParser } from '../protocol/sseParser.js';
-import type { ServerSentEvent } from '../types.js';
+import type { ServerSentEvent, StoppedBy } from '../types.js';
 import { fromHTTP, type FromHTTPOptions, type HTTPResponse } from './fromHTTP.js';
 
 /** A connection that is about to be made in place of one that is over. @public */
@@ -44,7 +45,15 @@ export interface FromSSEOptions
     ParseSSEOptions,
     Pick<
       FromHTTPOptions,
-      'method' | 'body' | 'dispatcher' | 'fetch' | 'connectTimeoutMs' | 'headersTimeoutMs' | 'maxErrorBodyBytes'
+      | 'method'
+      | 'body'
+      | 'dispatcher'
+      | 'fetch'
+      | 'connectTimeoutMs'
+      | 'headersTimeoutMs'
+      | 'maxErrorBodyBytes'
+      | 'maxHeaderBytes'
+      | 'maxDecompressionRatio'
     > {
   /**
    * Sent with every connection, but never to another origin. `accept` and `cache-control` replace the stream's own
@@ -59,7 +68,7 @@ export interface FromSSEOptions
    *   caller's or an event id, none of which may go to another origin
    */
   readonly redirect?: FromHTTPOptions['redirect'];
-  /** @defaultValue 5 */
+  /** Redirects that are followed for each connection; one more is a LimitError, which ends the stream. @defaultValue 5 */
   readonly maxRedirects?: number | undefined;
   /**
    * The transport's own limit for silence; `readTimeoutMs` is the same on every platform and heeds `scheduler`.
@@ -291,10 +300,17 @@ class EventStream {
   start(): void {
     const { signal, reconnectOn } = this.#request;
     const subscriber = this.#subscriber;
-    const abort = (): void => {
-      leaveAs('stop', 'signal', () => this.#connection?.unsubscribe());
-      subscriber.error(new AbortError('The stream was stopped by its signal', { cause: signal?.reason }));
+    const stop = (by: StoppedBy, error: AbortError): void => {
+      leaveAs('stop', by, () => this.#connection?.unsubscribe());
+      subscriber.error(error);
     };
+    const abort = (): void => {
+      stop('signal', new AbortError('The stream was stopped by its signal', { cause: signal?.reason }));
+    };
+    if (isRefused()) {
+      subscriber.error(refusal());
+      return;
+    }
     if (signal?.aborted === true) {
       abort();
       return;
@@ -302,6 +318,14 @@ class EventStream {
     subscriber.add(() => {
       this.#wait?.unsubscribe();
       this.#silence?.unsubscribe();
+      leaveStream(this.#scope);
+    });
+    this.#scope.isStream = true;
+    enterStream(this.#scope, {
+      stop: (error) => {
+        stop('shutdown', error);
+      },
+      isCounted: () => !isPart(this.#scope.reach.filter((scope) => scope !== this.#scope)),
     });
     if (signal !== undefined) subscriber.add(onAbort(signal, abort));
     this.#scope.onFlow = (flow): void => {

@@ -2,22 +2,30 @@ import { defaultIfEmpty, map, type Observable, reduce } from 'rxjs';
 import { LimitError, ProtocolError } from '../errors.js';
 import { fromHTTP, type FromHTTPOptions } from './fromHTTP.js';
 import { decodeChunks } from '../internal/decodeChunks.js';
+import type { FramingLimits } from '../internal/parseBody.js';
 import { redactURL } from '../internal/redactURL.js';
 
-/** Bytes of a JSON answer to a request that creates or cancels work; they are a few hundred. */
-const MAX_BYTES = 16 * 1024 * 1024;
+/** Bytes of a JSON answer to a request that creates or reads work, unless the caller says otherwise; most are a few hundred. */
+const DEFAULT_MAX_BYTES = 16 * 1024 * 1024;
 
-/** Makes a request that is answered by one JSON document; `undefined` for an empty body. */
-export function requestJSON(url: string, options: FromHTTPOptions): Observable<unknown> {
+/**
+ * Makes a request that is answered by one JSON document; `undefined` for an empty body. The document counts as one line, as
+ * that of a stream does.
+ */
+export function requestJSON(
+  url: string,
+  options: FromHTTPOptions & Pick<FramingLimits, 'maxLineBytes'>,
+): Observable<unknown> {
+  const { maxLineBytes = DEFAULT_MAX_BYTES } = options;
   return fromHTTP(url, { ...options, accept: ['application/json', 'application/problem+json', '*/*'] }).pipe(
     reduce<Uint8Array, { chunks: Uint8Array[]; bytes: number }>(
       (body, chunk) => {
         body.bytes += chunk.length;
-        if (body.bytes > MAX_BYTES) {
+        if (body.bytes > maxLineBytes) {
           throw new LimitError(
-            'maxBytes',
-            MAX_BYTES,
-            `${redactURL(url)} answered more than ${String(MAX_BYTES)} bytes of JSON`,
+            'maxLineBytes',
+            maxLineBytes,
+            `${redactURL(url)} answered more than maxLineBytes (${String(maxLineBytes)}) of JSON`,
           );
         }
         body.chunks.push(chunk);

@@ -559,7 +559,9 @@ describe('a redirect', () => {
       exchange.respond({ status: 302, headers: { location: '/' } });
       await exchange.end();
     }
-    expect((await failed).message).toContain('2 redirects');
+    const error = await failed;
+    expect(error).toMatchObject({ name: 'LimitError', limit: 'maxRedirects', max: 2, context: { status: 302 } });
+    expect(error.message).toContain('2 redirects');
   });
 });
 

@@ -6,6 +6,8 @@ export interface DecompressHandler {
   onData(chunk: Uint8Array): void;
   onEnd(): void;
   onError(kind: 'truncated' | 'corrupt', cause: unknown): void;
+  /** It swells beyond what streams do: nothing more comes. */
+  onExcess(bytesIn: number, bytesOut: number): void;
   /** There is room for input again. */
   onDrain(): void;
 }
@@ -20,20 +22,17 @@ export interface Decompressor {
   destroy(): void;
 }
 
-// Node has zstd from 22.15; the types of Node 20 do not know it.
-const { createZstdDecompress } = zlib as { createZstdDecompress?: () => Transform };
-
+// Not zstd, which Node has from 22.15: as of 22.23 and 24.9 its decoder takes a body that was cut anywhere for a whole one.
 const coders: Readonly<Record<string, ((firstByte: number) => Transform) | undefined>> = {
   gzip: () => zlib.createGunzip(),
   'x-gzip': () => zlib.createGunzip(),
   // Both readings of "deflate" are on the wire: zlib-wrapped (RFC 9110, 8.4.1.2) and raw. The wrapper's first byte tells.
   deflate: (firstByte) => ((firstByte & 0x0f) === 8 ? zlib.createInflate() : zlib.createInflateRaw()),
   br: () => zlib.createBrotliDecompress(),
-  ...(createZstdDecompress === undefined ? {} : { zstd: () => createZstdDecompress() }),
 };
 
 /** The codings that can be undone here. */
-export const acceptEncoding: string = ['gzip', 'deflate', 'br', 'zstd'].filter((name) => name in coders).join(', ');
+export const acceptEncoding = 'gzip, deflate, br';
 
 /** More codings on one body than this are an attack, not a server (CVE-2026-22036). */
 const MAX_CODINGS = 3;
@@ -51,8 +50,18 @@ export function readCodings(header: string | undefined): readonly string[] | { r
     : { refused: `unknown content coding ${JSON.stringify(unknown.slice(0, 40))}` };
 }
 
-/** Makes a decompressor for these codings; built at the first byte, since only that tells which deflate it is. */
-export function decompress(codings: readonly string[], handler: DecompressHandler): Decompressor {
+/**
+ * Bytes that a body may decode to however small it was. A stream's beginning says little, and this much harms nobody; chosen.
+ */
+const FREE_BYTES = 4 * 1024 * 1024;
+
+/**
+ * Makes a decompressor for these codings; built at the first byte, since only that tells which deflate it is.
+ * @param maxRatio - of decoded bytes to received ones; looked at beyond the first 4 MiB
+ */
+export function decompress(codings: readonly string[], maxRatio: number, handler: DecompressHandler): Decompressor {
+  let bytesIn = 0;
+  let bytesOut = 0;
   let stages: Transform[] = [];
   let over = false;
   let paused = false;
@@ -80,7 +89,13 @@ export function decompress(codings: readonly string[], handler: DecompressHandle
       if (!over) handler.onDrain();
     });
     last?.on('data', (chunk: Uint8Array) => {
-      if (!over) handler.onData(chunk);
+      if (over) return;
+      bytesOut += chunk.length;
+      if (bytesOut > FREE_BYTES && bytesOut > maxRatio * bytesIn) {
+        finish(() => {
+          handler.onExcess(bytesIn, bytesOut);
+        });
+      } else handler.onData(chunk);
     });
     last?.on('end', () => {
       finish(() => {
@@ -93,6 +108,7 @@ export function decompress(codings: readonly string[], handler: DecompressHandle
   return {
     write: (chunk) => {
       if (stages.length === 0) build(chunk[0] ?? 0);
+      bytesIn += chunk.length;
       return stages[0]?.write(chunk) ?? true;
     },
     end: () => {

@@ -5,6 +5,7 @@ import { dirname, join, resolve } from 'node:path';
 import { hostname } from 'node:os';
 import process from 'node:process';
 import type { Files, WritableFile } from '../io.js';
+import { enclose, isBelow } from './enclosure.js';
 
 function codeOf(error: unknown): string | undefined {
   return (error as { code?: string } | null)?.code;
@@ -19,6 +20,13 @@ function unless<T>(codes: readonly string[], operation: () => T): T | undefined 
     throw error;
   }
 }
+
+const { O_CREAT, O_EXCL, O_RDONLY, O_WRONLY } = fs.constants;
+/** Windows has no such flag; there O_EXCL alone keeps a new file from following a link. */
+const { O_NOFOLLOW: NO_FOLLOW = 0, O_NONBLOCK = 0 } = fs.constants as { O_NOFOLLOW?: number; O_NONBLOCK?: number };
+const NEW_FILE = O_WRONLY | O_CREAT | O_EXCL | NO_FOLLOW;
+/** Nor waits for somebody who writes into a pipe of that name. */
+const READ_NO_LINK = O_RDONLY | NO_FOLLOW | O_NONBLOCK;
 
 /** A promise of a callback's result. */
 function done<T = undefined>(start: (callback: (error: Error | null, result?: T) => void) => void): Promise<T> {
@@ -59,12 +67,19 @@ function writable(file: number): WritableFile {
       done((callback) => {
         fs.close(file, callback);
       }),
+    isAt: (path) => {
+      const own = fs.fstatSync(file, { bigint: true });
+      const named = fs.lstatSync(path, { bigint: true, throwIfNoEntry: false });
+      return named?.dev === own.dev && named.ino === own.ino;
+    },
   };
 }
 
 /** Files on Node. */
 export const nodeFiles: Files = {
-  resolve: (path) => resolve(path),
+  resolve: (path, folder = '') => resolve(folder, path),
+  isBelow,
+  enclose,
   exists: (path) => {
     const found = fs.lstatSync(path, { throwIfNoEntry: false });
     // A text must not take the place of a folder, a device or a pipe.
@@ -75,7 +90,7 @@ export const nodeFiles: Files = {
     fs.mkdirSync(dirname(path), { recursive: true });
   },
   create: (path) => {
-    const file = unless(['EEXIST'], () => fs.openSync(path, 'wx'));
+    const file = unless(['EEXIST'], () => fs.openSync(path, NEW_FILE));
     return file === undefined ? undefined : writable(file);
   },
   createWith: (path, text) => {
@@ -88,7 +103,14 @@ export const nodeFiles: Files = {
       nodeFiles.remove(draft);
     }
   },
-  read: (path) => unless(['ENOENT'], () => fs.readFileSync(path, 'utf8')),
+  read: (path) =>
+    unless(['ENOENT'], () => {
+      try {
+        return fs.readFileSync(path, { encoding: 'utf8', flag: READ_NO_LINK as unknown as string }); // numbers are flags too
+      } catch (error) {
+        throw codeOf(error) === 'ELOOP' ? new Error(`${path} is a link`) : error;
+      }
+    }),
   remove: (path) => {
     unless(['ENOENT'], () => {
       fs.unlinkSync(path);

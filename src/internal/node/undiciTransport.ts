@@ -1,8 +1,18 @@
 import { Agent, type Dispatcher, EnvHttpProxyAgent, ProxyAgent } from 'undici';
+import { maxHeaderSize } from 'node:http';
 import process from 'node:process';
-import type { ResponseHead, Transport, TransportControl, TransportFailure } from '../io.js';
+import type {
+  ResponseHead,
+  Transport,
+  TransportControl,
+  TransportFailure,
+  TransportLimit,
+  TransportRequest,
+} from '../io.js';
+import { parserFailure } from '../parserFailure.js';
 import { decompress, type Decompressor, readCodings } from './decompress.js';
 import { wakingPool } from './wakingPool.js';
+import { watchReset } from './watchReset.js';
 
 /**
  * undici's `dispatch`: the way to the bytes with the least in between. A caller's own dispatcher stays exposed to the crash
@@ -17,11 +27,17 @@ export const undiciTransport: Transport = (request, handler) => {
   let framed = false;
   let headSeen = false;
   let dropsBody = false;
+  let missing = 0;
 
   const fail = (kind: TransportFailure, cause: unknown): void => {
     if (aborted) return;
     abort();
     handler.onFailure(kind, cause);
+  };
+  const exceed = (limit: TransportLimit): void => {
+    if (aborted) return;
+    abort();
+    handler.onExcess(limit);
   };
   const abort = (): void => {
     if (aborted) return;
@@ -39,9 +55,14 @@ export const undiciTransport: Transport = (request, handler) => {
   };
   let afterCoding: (() => void) | undefined;
   let lost: (() => void) | undefined;
+  const lose = (why: string): void => {
+    lost = () => {
+      fail('lost', new Error(`HTTP/2: ${why}`));
+    };
+  };
 
   const startDecompression = (codings: readonly string[]): Decompressor =>
-    decompress(codings, {
+    decompress(codings, request.maxDecompressionRatio, {
       onData: (chunk) => {
         handler.onData(chunk);
       },
@@ -59,6 +80,9 @@ export const undiciTransport: Transport = (request, handler) => {
           return;
         }
         fail(kind === 'truncated' ? 'lost' : 'protocol', cause);
+      },
+      onExcess: (bytesIn, bytesOut) => {
+        exceed({ of: 'decompression', bytesIn, bytesOut });
       },
       onDrain: () => {
         if (!paused) controller?.resume();
@@ -79,7 +103,7 @@ export const undiciTransport: Transport = (request, handler) => {
     },
   };
 
-  const dispatcher = (request.dispatcher as Dispatcher | undefined) ?? defaultDispatcher(request.connectTimeoutMs);
+  const dispatcher = (request.dispatcher as Dispatcher | undefined) ?? defaultDispatcher(request);
   if (dispatcher instanceof Error) {
     fail('invalid', dispatcher);
     return control;
@@ -97,15 +121,26 @@ export const undiciTransport: Transport = (request, handler) => {
     {
       onRequestStart: (started) => {
         controller = started;
+        lost = undefined; // undici may start a request again that the server refused
         // Before the socket exists there is nothing to abort; now there is, and nothing was sent yet.
         if (aborted) started.abort(new Error('stopped by the reader'));
         else handler.onSent();
+        // HTTP/2 is for dispatchers of the caller's own. Last: this is about what undici does next.
+        if (!aborted && request.dispatcher !== undefined) {
+          watchReset((code) => {
+            if (controller === started) lose(`the stream was reset with code ${String(code)} before its end`);
+          });
+        }
       },
       onResponseStart: (started, status, rawHeaders, statusMessage) => {
         if (aborted || status < 200) return; // 1xx: the answer is still to come
         headSeen = true;
         const head: ResponseHead = { status, headers: flatten(rawHeaders), url: url.href };
         framed = isFramed(head.headers, status, statusMessage, request.dispatcher !== undefined);
+        // Of HTTP/1 undici sees to it, and version 8 of HTTP/2.
+        if (request.dispatcher !== undefined && method !== 'HEAD' && !isBodiless(status)) {
+          missing = Number(head.headers['content-length'] ?? 0);
+        }
         const codings = readCodings(head.headers['content-encoding']);
         if ('refused' in codings) {
           if (status < 300) {
@@ -119,6 +154,7 @@ export const undiciTransport: Transport = (request, handler) => {
         if (paused) started.pause();
       },
       onResponseData: (started, chunk) => {
+        missing -= chunk.length;
         // A parser that goes on after a pause may have nothing to show.
         if (aborted || dropsBody || chunk.length === 0) return;
         if (decompressor === undefined) handler.onData(chunk);
@@ -126,13 +162,24 @@ export const undiciTransport: Transport = (request, handler) => {
       },
       onResponseEnd: () => {
         if (aborted) return;
+        if (missing > 0) lose(`the body lacks ${String(missing)} bytes of its length`);
         finish(() => {
+          if (lost !== undefined) {
+            lost();
+            return;
+          }
           aborted = true;
           handler.onEnd(framed);
         });
       },
       onResponseError: (_, error) => {
         if (aborted) return;
+        if ((error as { code?: unknown }).code === 'UND_ERR_HEADERS_OVERFLOW') {
+          // A caller's dispatcher has a limit of its own, and does not tell it.
+          const isOurs = request.dispatcher === undefined;
+          exceed({ of: 'headers', maxBytes: isOurs ? (request.maxHeaderBytes ?? maxHeaderSize) : undefined });
+          return;
+        }
         lost = () => {
           fail(classify(error, headSeen), error);
         };
@@ -144,25 +191,27 @@ export const undiciTransport: Transport = (request, handler) => {
   return control;
 };
 
-// One agent per connect limit, made when first needed. HTTP/2 is left to the caller's own dispatcher.
+// One agent per pair of limits, made when first needed. HTTP/2 is left to the caller's own dispatcher.
 const agents: Map<string, Dispatcher> = new Map();
 
 /** An error when the environment names a proxy that cannot be used. */
-function defaultDispatcher(connectTimeoutMs: number): Dispatcher | Error {
+function defaultDispatcher({ connectTimeoutMs, maxHeaderBytes }: TransportRequest): Dispatcher | Error {
   const { env } = process;
   const proxies = ['http_proxy', 'https_proxy', 'no_proxy'].map((lower) => {
     const name = env[lower] === undefined ? lower.toUpperCase() : lower;
     return { name, value: env[name] ?? '' };
   });
-  const key = [connectTimeoutMs, ...proxies.map(({ value }) => value)].join(' ');
+  const key = [connectTimeoutMs, maxHeaderBytes, ...proxies.map(({ value }) => value)].join(' ');
   let agent = agents.get(key);
   if (agent === undefined) {
-    const options = { connect: { timeout: connectTimeoutMs }, allowH2: false, factory: wakingPool };
+    const headers = { maxHeaderSize: maxHeaderBytes ?? maxHeaderSize };
+    const options = { connect: { timeout: connectTimeoutMs }, allowH2: false, factory: wakingPool, ...headers };
     const named = proxies.slice(0, 2).filter(({ value }) => value !== '');
     const unusable = named.find(({ value }) => !isUsableProxy(value));
     // Not the URL parser's own error: it shows its input, which may hold a password.
     if (unusable !== undefined) return new Error(`the environment variable ${unusable.name} is not a usable proxy URL`);
-    agent = named.length === 0 ? new Agent(options) : new EnvHttpProxyAgent(options);
+    // undici 8 asks a proxy for plain http itself, unless told to make a tunnel for it, as undici 7 does.
+    agent = named.length === 0 ? new Agent(options) : new EnvHttpProxyAgent({ ...options, proxyTunnel: true });
     agents.set(key, agent);
   }
   return agent;
@@ -185,9 +234,13 @@ function flatten(headers: Readonly<Record<string, string | readonly string[] | u
   return flat;
 }
 
+function isBodiless(status: number): boolean {
+  return status === 204 || status === 205 || status === 304;
+}
+
 /**
  * Whether the framing will tell a whole body from a cut one. HTTP/1 without length and chunks ends a body by closing, which
- * a cut does too (RFC 9112, 6.3). HTTP/2 has neither header nor reason phrase, and tells.
+ * a cut does too (RFC 9112, 6.3). HTTP/2 has neither header nor reason phrase, and tells, but for what `watchReset.ts` names.
  */
 function isFramed(
   headers: Readonly<Record<string, string>>,
@@ -195,20 +248,15 @@ function isFramed(
   statusMessage: string | undefined,
   mayBeHTTP2: boolean,
 ): boolean {
-  if (status === 204 || status === 205 || status === 304) return true;
+  if (isBodiless(status)) return true;
   if ('content-length' in headers || 'transfer-encoding' in headers) return true;
   return mayBeHTTP2 && (statusMessage ?? '') === '' && !('connection' in headers);
 }
 
 function classify(error: unknown, headSeen: boolean): TransportFailure {
-  const { code, name, message } = error as { code?: unknown; name?: unknown; message?: unknown };
-  if (name === 'HTTPParserError') {
-    // It quotes the bytes at which it failed, which may be model output: errors of ours show none.
-    (error as { data?: unknown }).data = undefined;
-    // lost: the connection closed inside a chunk. undici 7.30.2 has no name for this error of its parser, only the text.
-    const isCut = code === 'HPE_INVALID_EOF_STATE' || String(message).includes('Invalid EOF state');
-    return isCut ? 'lost' : 'protocol';
-  }
+  const { code, message } = error as { code?: unknown; message?: unknown };
+  const parsing = parserFailure(error);
+  if (parsing !== undefined) return parsing;
   switch (code) {
     case 'UND_ERR_HEADERS_TIMEOUT':
       return 'headers-timeout';
@@ -220,11 +268,12 @@ function classify(error: unknown, headSeen: boolean): TransportFailure {
     case 'UND_ERR_CLOSED':
     case 'UND_ERR_REQ_CONTENT_LENGTH_MISMATCH':
       return 'invalid';
-    case 'UND_ERR_HEADERS_OVERFLOW':
-      return 'protocol';
     case 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH':
       // Of a body: it was cut. Before there is one: what undici makes of headers that contradict each other.
       return headSeen ? 'lost' : 'protocol';
+    case 'UND_ERR_SOCKET':
+      // What undici makes of a 100 and a 101 that nobody has asked for: not a lost connection, but an answer that is none.
+      return message === 'bad response' || message === 'bad upgrade' ? 'protocol' : 'lost';
     case 'UND_ERR_ABORTED':
       // A proxy that refuses to make a tunnel (407, 403): asking again changes nothing.
       return String(message).startsWith('Proxy response (') ? 'protocol' : 'lost';

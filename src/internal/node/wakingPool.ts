@@ -2,11 +2,12 @@
  * undici 7 kills the process when a connection ends under a paused response: with `Connection: close` or HTTP/1.0 its listeners
  * on the socket call `Parser.finish()`, which asserts that the parser is not paused, where nothing can catch it
  * (https://github.com/nodejs/undici/issues/5360; repaired for undici 8 in #5389 and #5474, not in any 7.x up to 7.30.2).
- * Pausing is how a slow sink holds a stream back, so this is an ordinary end for us.
+ * Pausing is how a slow sink holds a stream back, so this is an ordinary end for us. Without the crash, as in undici 8.12.4, a whole
+ * answer of a connection that was to stay open still passes for a cut one when the server closes it under a paused parser.
  *
  * The pools made here add listeners of their own to each new socket, before undici adds its own, and wake the parser there.
- * This file can go, with its use in `undiciTransport.ts`, when the lowest undici in `package.json` has the repair: the test
- * "a connection that ends while its reader is slow" tells.
+ * This file can go, with its use in `undiciTransport.ts`, when the lowest undici in `package.json` does without: the tests of
+ * "a connection that ends while its reader is slow" tell.
  */
 import type { Socket } from 'node:net';
 import { buildConnector, type Dispatcher, Pool } from 'undici';

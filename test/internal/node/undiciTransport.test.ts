@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import { inspect } from 'node:util';
-import { gzipSync } from 'node:zlib';
+import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib';
 import { lastValueFrom, map, reduce } from 'rxjs';
 import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { HTTPError, InterruptedError, isRetryable, ProtocolError } from '../../../src/errors.js';
@@ -304,6 +304,18 @@ describe('lengths', () => {
   });
 });
 
+it.each(['100 Continue', '101 Switching Protocols'])(
+  'calls a %s that nobody asked for a broken answer',
+  async (status) => {
+    const server = await serveRaw((socket) => {
+      socket.write(`HTTP/1.1 ${status}\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n`);
+    });
+    const error = await failure(`http://${server}/`);
+    expect(error).toBeInstanceOf(ProtocolError);
+    expect(isRetryable(error)).toBe(false);
+  },
+);
+
 it('says that a request with an expect header cannot be sent', async () => {
   const error = await failure('http://127.0.0.1:9/', { headers: { expect: '100-continue' } });
   expect(error).toBeInstanceOf(ProtocolError);
@@ -334,6 +346,39 @@ describe('a proxy', () => {
     expect(error).toBeInstanceOf(ProtocolError);
     expect(error.message).toContain(`environment variable ${name} is not a usable proxy URL`);
     expect(inspect(error, { depth: 10, showHidden: true })).not.toContain('SECRET');
+  });
+});
+
+describe('a content coding', () => {
+  const codings = { gzip: gzipSync, br: brotliCompressSync, deflate: deflateSync };
+  const plain = Buffer.from('one two three '.repeat(20));
+
+  it.each(Object.entries(codings))('is asked for, and its cut seen at every byte: %s', async (name, compress) => {
+    const coded = compress(plain);
+    const asked: string[] = [];
+    const server = await serveRaw((socket, request) => {
+      asked.push(/^accept-encoding: (.*)$/im.exec(request)?.[1] ?? '');
+      const body = coded.subarray(0, Number(/^GET \/(\d+)/.exec(request)?.[1]));
+      const length = `Content-Length: ${String(body.length)}\r\n`;
+      socket.end(
+        Buffer.concat([Buffer.from(`HTTP/1.1 200 OK\r\n${TYPE}Content-Encoding: ${name}\r\n${length}\r\n`), body]),
+      );
+    });
+    for (let bytes = 1; bytes < coded.length; bytes += 1) {
+      expect(await failure(`http://${server}/${String(bytes)}`)).toBeInstanceOf(InterruptedError);
+    }
+    expect(await read(`http://${server}/${String(coded.length)}`)).toBe(plain.toString());
+    for (const line of asked) expect(line.split(', ')).toContain(name);
+  });
+
+  it('is not asked for where its cut would not be seen: zstd, on a Node that has it', async () => {
+    const asked: string[] = [];
+    const server = await serveRaw((socket, request) => {
+      asked.push(/^accept-encoding: (.*)$/im.exec(request)?.[1] ?? '');
+      socket.end(`HTTP/1.1 200 OK\r\n${TYPE}Content-Encoding: zstd\r\nContent-Length: 3\r\n\r\nabc`);
+    });
+    expect(await failure(`http://${server}/`)).toBeInstanceOf(ProtocolError);
+    expect(asked).toEqual(['gzip, deflate, br']);
   });
 });
 
