@@ -54,6 +54,7 @@ export { createGate, type CreateGateOptions, type Gate, type GateState } from '.
 export { decode } from './operators/decode.js';
 export { fallbackTo, type FallbackToOptions } from './operators/fallbackTo.js';
 export { isolate } from './operators/isolate.js';
+export { mapAsync, type MapAsyncContext, type MapAsyncOptions } from './operators/mapAsync.js';
 export { parseNDJSON, type ParseNDJSONOptions } from './operators/parseNDJSON.js';
 export { type DeepPartial, type ParsedObject, parseObject, type ParseObjectOptions } from './operators/parseObject.js';
 export { parseSSE, type ParseSSEOptions } from './operators/parseSSE.js';

@@ -155,6 +155,8 @@ export class Flow {
   }
 
   pause(by: object): void {
+    // What an operator held back may reach a full sink after its end; the connection is another's by then.
+    if (this.state !== 'open') return;
     const wasPaused = this.paused;
     this.holders.add(by);
     if (wasPaused) return;
@@ -571,16 +573,28 @@ export interface Place {
  * @returns runs a subscription as if it happened in this place, so that those below know its flows
  */
 export function thisPlace(): (subscribe: () => void) => void {
-  const { subscribing, delivering } = stack;
+  const { subscribing, delivering, isolated } = stack;
   return (subscribe) => {
-    const { subscribing: nowSubscribing, delivering: nowDelivering, tearing, leaving } = stack;
-    Object.assign(stack, { subscribing, delivering, tearing: undefined, leaving: PLAIN_STOP });
+    const now = { ...stack };
+    Object.assign(stack, { subscribing, delivering, isolated, tearing: undefined, leaving: PLAIN_STOP });
     try {
       subscribe();
     } finally {
-      Object.assign(stack, { subscribing: nowSubscribing, delivering: nowDelivering, tearing, leaving });
+      const { subscribing, delivering, isolated, tearing, leaving } = now;
+      Object.assign(stack, { subscribing, delivering, isolated, tearing, leaving });
     }
   };
+}
+
+/** An empty place: what somebody else's code subscribes to there, or leaves, is no part of the stream that runs it. */
+export function outside(): (run: () => void) => void {
+  let place: (run: () => void) => void = (run) => {
+    run();
+  };
+  runApart(() => {
+    place = thisPlace();
+  });
+  return place;
 }
 
 /** As {@link thisPlace}, for what is put off: whoever below asks again waits until it has happened. */

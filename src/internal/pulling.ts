@@ -1,7 +1,7 @@
 import { io } from '#io';
 import { Observable, type Subscriber } from 'rxjs';
 import { type AbortError, NoResumePlanError } from '../errors.js';
-import { Flow, leaveAs, register, runApart, thisPlace } from './flow.js';
+import { Flow, leaveAs, outside, register } from './flow.js';
 import { newsOf } from './newsOf.js';
 import { nextTurn, TAKES_PER_TURN } from './nextTurn.js';
 import { signOf } from './signOf.js';
@@ -77,7 +77,7 @@ class Pulling<In extends object, T> {
     register(flow);
     // A retry beneath may have refused it.
     if (this.#subscriber.closed) return;
-    runOutside(() => {
+    outside()(() => {
       void this.#run();
     });
   }
@@ -235,7 +235,7 @@ function stop(source: string, origin: Origin<unknown>): void {
     if (error instanceof Error && error.name === 'AbortError') return;
     io.warn(`${source} was left by its reader, and what it reads could not be stopped: ${String(error)}`);
   };
-  runOutside(() => {
+  outside()(() => {
     try {
       const stopped = origin.leave();
       if (isThenable(stopped)) stopped.then(undefined, warn);
@@ -243,17 +243,6 @@ function stop(source: string, origin: Origin<unknown>): void {
       warn(error);
     }
   });
-}
-
-/** Runs somebody else's code as on an empty stack: what it subscribes to, or leaves, is no part of the stream that runs it. */
-function runOutside(run: () => void): void {
-  let outside = (inside: () => void): void => {
-    inside();
-  };
-  runApart(() => {
-    outside = thisPlace();
-  });
-  outside(run);
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

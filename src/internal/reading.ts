@@ -114,6 +114,7 @@ export class Reading<T> {
             if (this.#waiting() >= this.#pauseAt && !this.#isOvertaken) this.#pause(evidence.scope);
           },
           error: (error) => {
+            evidence.currentFlow();
             ending = { kind: 'error', error };
           },
           complete: () => {

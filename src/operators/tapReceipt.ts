@@ -52,6 +52,7 @@ export function tapReceipt<T>(onReceipt: (receipt: Receipt) => void): MonoTypeOp
         subscriber.next(value);
       },
       error: (error) => {
+        evidence.currentFlow();
         ending = { kind: 'error', error };
       },
       complete: () => {

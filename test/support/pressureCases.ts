@@ -31,6 +31,7 @@ import { bufferSentences } from '../../src/operators/bufferSentences.js';
 import { createGate } from '../../src/operators/createGate.js';
 import { fallbackTo } from '../../src/operators/fallbackTo.js';
 import { isolate } from '../../src/operators/isolate.js';
+import { mapAsync } from '../../src/operators/mapAsync.js';
 import { mergeStreams } from '../../src/sources/mergeStreams.js';
 import { raceStreams } from '../../src/sources/raceStreams.js';
 import { retryOnDisconnect } from '../../src/operators/retryOnDisconnect.js';
@@ -106,6 +107,18 @@ export const pressureCases: readonly PressureCase[] = [
   { name: 'tapEvents', bound: 'stack', build: (ask) => ask().pipe(tapEvents({})) },
   { name: 'tapReceipt', bound: 'stack', build: (ask) => ask().pipe(tapReceipt(() => undefined)) },
   { name: 'fallbackTo', bound: 'stack', build: (ask) => ask().pipe(fallbackTo(() => ask())) },
+  {
+    name: 'mapAsync',
+    bound: 'stack',
+    held: 17,
+    build: (ask) => ask().pipe(mapAsync((event) => turn().then(() => event))),
+  },
+  {
+    name: 'mapAsync, eight at once',
+    bound: 'stack',
+    held: 24,
+    build: (ask) => ask().pipe(mapAsync((event) => turn().then(() => event), { concurrency: 8 })),
+  },
   { name: 'a gate', bound: 'stack', build: (ask) => ask().pipe(createGate({ concurrency: 1 })('key')) },
   { name: 'mergeStreams of two', bound: 'stack', streams: 2, build: (ask) => mergeStreams({ a: ask(), b: ask() }) },
   { name: 'raceStreams of two', bound: 'stack', streams: 2, build: (ask) => raceStreams({ a: ask(), b: ask() }) },
