@@ -63,7 +63,7 @@ const CLOSERS = new RegExp(
 );
 /** After a stop that needs no space, an opening quote begins the next sentence. */
 const FULL_CLOSERS = new RegExp(`[\\p{Pe}\\p{Pf}${PICTURE}${EXTEND}]+`, 'uy');
-const NOTE = /(?:\[\^?\w{1,8}\])+/uy;
+const NOTE = new RegExp(`(?:\\[\\^?\\w{1,8}\\][${EXTEND}]*)+`, 'uy');
 const SPACES = new RegExp(`(?:[${SPACE}][${EXTEND}]*)+`, 'uy');
 const LATE_CLOSERS = new RegExp(`[)\\]}][${EXTEND}]*`, 'uy');
 const LATE_STOPS = new RegExp(`[.!?…]+[${EXTEND}]*`, 'uy');

@@ -229,6 +229,10 @@ describe('any text', () => {
     );
   });
 
+  it('is not cut between a note and a mark that belongs to its bracket', () => {
+    expect(divide(['1।[1]ำ'], { maxChars: 1 }).join('|')).not.toContain(']|ำ');
+  });
+
   it('gives no piece of space alone but the last', () => {
     fc.assert(
       fc.property(troublesome, (text) => {
