@@ -23,13 +23,15 @@ interface Stream {
 
 /** To be called while undici starts a request: it is the next that is written. `onReset` comes before the body's end does. */
 export function watchReset(onReset: (code: number) => void): void {
+  let isOver = false;
   const onWriting = (message: unknown): void => {
-    unsubscribe(WRITING, onWriting);
+    if (isOver) return;
+    isOver = true;
     const session = sessionOf((message as { readonly socket?: object }).socket);
     if (session !== undefined) watchNextStream(session, onReset);
   };
   subscribe(WRITING, onWriting);
-  // undici may give the request up instead of writing it.
+  // undici writes at once or gives the request up. Not inside the message: a channel would pass over its next subscriber.
   queueMicrotask(() => {
     unsubscribe(WRITING, onWriting);
   });
