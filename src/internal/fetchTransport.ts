@@ -1,5 +1,6 @@
 import type { FetchLike, Transport, TransportFailure } from './io.js';
 import { nextTurn, TAKES_PER_TURN } from './nextTurn.js';
+import { parserFailure } from './parserFailure.js';
 
 /** A transport on `fetch`: the platform's outside Node, or the caller's own. */
 export function fetchTransport(fetch: FetchLike): Transport {
@@ -81,7 +82,7 @@ export function fetchTransport(fetch: FetchLike): Transport {
 
 /** Node's `fetch` says in its cause what was wrong, in the words of its undici; elsewhere there are no words for it. */
 function failureOf(error: unknown): TransportFailure {
-  const { cause } = error as { readonly cause?: { readonly code?: unknown } };
-  const isBrokenCoding = cause?.code === 'Z_DATA_ERROR' || cause?.code === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH';
+  const cause: unknown = error instanceof Error ? error.cause : undefined;
+  const isBrokenCoding = cause instanceof Error && 'code' in cause && cause.code === 'Z_DATA_ERROR';
   return parserFailure(cause) ?? (isBrokenCoding ? 'protocol' : 'lost');
 }
