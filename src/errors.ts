@@ -214,7 +214,7 @@ const RETRYABLE_STATUSES: ReadonlySet<number> = new Set([408, 409, 425, 429, 500
 
 /**
  * Whether asking again can help: the only place that decides. Yes for interruptions and failed connections (but not for a
- * certificate that is refused), for timeouts (RxJS's own too), for HTTP 408 409 425 429 500 502 503 504 529, for a
+ * certificate that is refused, or a port without TLS), for timeouts (RxJS's own too), for HTTP 408 409 425 429 500 502 503 504 529, for a
  * provider's error whose dialect says so, and for several streams that all failed in one of these ways. Nothing else.
  * @public
  */
@@ -222,7 +222,7 @@ export function isRetryable(error: unknown): boolean {
   if (!isMillraceError(error)) return error instanceof Error && error.name === 'TimeoutError';
   switch (error.code) {
     case 'ERR_INTERRUPTED':
-      return !/CERT|ERR_TLS|UNABLE_TO/.test(String(error.context['code']));
+      return !/CERT|ERR_TLS|UNABLE_TO|WRONG_VERSION_NUMBER/.test(String(error.context['code']));
     case 'ERR_STREAM_TIMEOUT':
       return true;
     case 'ERR_HTTP':

@@ -334,7 +334,8 @@ export class Clocks {
     if (due === undefined) this.#arm();
     // This process was busy, and what came meanwhile has not been read yet.
     else if (lateMs > 0 && !isSecondLook) this.#schedule(0, true);
-    else {
+    // After the proof there is nothing left to wait for but formalities: a silence there takes nothing away.
+    else if (due.flow?.conclude?.() !== true) {
       this.stop();
       this.#onTimeout(this.#error(due));
     }

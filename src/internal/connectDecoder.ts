@@ -105,6 +105,7 @@ export function connectDecoder(subscriber: Subscriber<StreamEvent>, decoding: De
     let isDecoding = false;
     let waiting: WireEvent[] = [];
     let end: (() => void) | undefined;
+    let lastProof: Proof = 'open';
     const endWith = (run: () => void): void => {
       if (isDecoding) end = run;
       else run();
@@ -113,6 +114,13 @@ export function connectDecoder(subscriber: Subscriber<StreamEvent>, decoding: De
       waiting = [];
       end = undefined;
     });
+    flow.conclude = (): boolean => {
+      if (lastProof !== 'proven') return false;
+      endWith(() => {
+        settle(false, () => unproven(dialect.name));
+      });
+      return true;
+    };
     return {
       next: (event) => {
         if (isDecoding) {
@@ -129,6 +137,7 @@ export function connectDecoder(subscriber: Subscriber<StreamEvent>, decoding: De
           for (let next = waiting.shift(); isOpen(proof) && next !== undefined; next = waiting.shift()) {
             proof = answer.push(next);
           }
+          lastProof = proof;
           if (proof === 'done') complete();
           else if (proof === 'ended' || proof === 'reopen') goOn?.(proof);
         } catch (error) {

@@ -123,6 +123,8 @@ export class Flow {
   left: Leaving | undefined;
   /** What its call asked for: attempts that share it are paid for once. */
   asked: object = {};
+  /** Set by a decoder: ends an answer that is whole already, whatever its connection may still have to say; false where it is not. */
+  conclude: (() => boolean) | undefined;
   /** Tells what was received so far, for an error that comes from below. */
   received: (() => Received) | undefined;
   finish: FinishEvent | undefined;

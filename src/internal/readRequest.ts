@@ -43,7 +43,7 @@ export function readHeaders(input: Readonly<Record<string, string>> | Headers | 
       throw new TypeError(`The value of header ${name} must be text of visible Latin-1 characters without line ends`);
     }
     // White space as RFC 9110, 5.5 has it: `trim` would take the last byte of an `à` too.
-    headers[name.toLowerCase()] = value.replace(/^[\t ]+/, '').replace(/[\t ]+$/, '');
+    headers[name.toLowerCase()] = value.replace(/^[\t ]+/, '').replace(/(?<![\t ])[\t ]+$/, '');
   }
   return headers;
 }

@@ -508,6 +508,16 @@ class DialectDecoder<Frame, State> implements Decoder, DialectStream<State> {
   }
 
   #frame(frame: unknown): void {
+    try {
+      this.#decode(frame);
+    } catch (error) {
+      // The stack is at its end: of thousands of brackets in each other, which the parser takes and nothing else does.
+      if (!(error instanceof RangeError) || !/call stack/i.test(error.message)) throw error;
+      throw new ProtocolError(`A ${this.#name} frame is nested too deeply`, { cause: error });
+    }
+  }
+
+  #decode(frame: unknown): void {
     const before = this.#effects;
     if (isRecord(frame)) {
       const report = (this.#options.error ?? readFailure)(frame, this.event);

@@ -43,6 +43,11 @@ function make(options: Partial<DialectOptions<Frame, Count>> = {}): Dialect {
   });
 }
 
+/** Thousands of brackets in each other: JSON.parse takes them, and little else does. */
+function deep(depth: number): string {
+  return '['.repeat(depth) + ']'.repeat(depth);
+}
+
 function text(piece: string): TextEvent {
   return { type: 'text', text: piece, index: 0, name: 'output' };
 }
@@ -138,6 +143,21 @@ describe('the end marker', () => {
 
   it.each(['[done]', '[DONE', '[DONE][DONE]', 'DONE'])('is not %j, which is malformed', (other) => {
     expect(() => start(make()).push(data(other))).toThrow(ProtocolError);
+  });
+
+  it('is a ProtocolError where a frame is nested more deeply than the stack goes', () => {
+    const walk = (value: unknown): number => (Array.isArray(value) ? 1 + Math.max(0, ...value.map(walk)) : 0);
+    const { push } = start(make({ decode: ({ tree }: Frame & { tree?: unknown }) => void walk(tree) }));
+    push(data(`{"tree":${deep(100)}}`));
+    expect(() => push(data(`{"tree":${deep(50_000)}}`))).toThrow(ProtocolError);
+    const ranged = start(
+      make({
+        decode: () => {
+          throw new RangeError('out of range');
+        },
+      }),
+    );
+    expect(() => ranged.push(data({}))).toThrow('out of range');
   });
 
   it('is not a JSON string that holds it, which arrives as raw', () => {
