@@ -1,8 +1,9 @@
 import { inspect } from 'node:util';
 import { lastValueFrom } from 'rxjs';
-import { Agent } from 'undici';
+import { Agent, fetch as undiciFetch } from 'undici';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { InterruptedError, isRetryable, ProtocolError, StreamTimeoutError } from '../../src/errors.js';
+import type { FetchLike } from '../../src/internal/io.js';
 import { fromHTTP } from '../../src/sources/fromHTTP.js';
 import { startServer, type TestServer } from '../../src/testing/startServer.js';
 
@@ -39,8 +40,8 @@ describe('a failure of Node’s fetch', () => {
     return server;
   }
 
-  function failureOf(url: string, init: RequestInit = {}): Promise<unknown> {
-    const asked = lastValueFrom(fromHTTP(url, { fetch: (to, given) => fetch(to, { ...given, ...init }) }));
+  function failureOf(url: string, ask: FetchLike = fetch): Promise<unknown> {
+    const asked = lastValueFrom(fromHTTP(url, { fetch: ask }));
     return asked.then(
       () => 'completed',
       (error: unknown) => error,
@@ -81,8 +82,9 @@ describe('a failure of Node’s fetch', () => {
     const server = await serve();
     const agent = new Agent({ headersTimeout: 50, bodyTimeout: 50 });
     onTestFinished(() => agent.destroy());
-    // Node's own `fetch` takes an Agent too; its types do not say so.
-    const failed = failureOf(server.url, { dispatcher: agent } as RequestInit);
+    // Node's `fetch` is undici's, and so are its errors; it takes the Agents of its own version only.
+    const ask = (to: string, init: object): Promise<unknown> => undiciFetch(to, { ...init, dispatcher: agent });
+    const failed = failureOf(server.url, ask as FetchLike); // undici has types of its own for the same things
     const exchange = await server.accept();
     if (part === 'body') await exchange.write('data: one\n\n');
     const error = await failed;
