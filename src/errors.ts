@@ -222,7 +222,7 @@ export function isRetryable(error: unknown): boolean {
   if (!isMillraceError(error)) return error instanceof Error && error.name === 'TimeoutError';
   switch (error.code) {
     case 'ERR_INTERRUPTED':
-      return !/CERT|ERR_TLS|UNABLE_TO|WRONG_VERSION_NUMBER/.test(String(error.context['code']));
+      return !/CERT|ERR_TLS|UNABLE_TO|WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG/.test(String(error.context['code']));
     case 'ERR_STREAM_TIMEOUT':
       return true;
     case 'ERR_HTTP':

@@ -44,6 +44,7 @@ it('holds no more of an answer than two reads of the network, however often its 
       { origin: `http://127.0.0.1:${String(port)}`, path: '/', method: 'GET' },
       {
         onRequestStart: () => undefined,
+        onResponseStart: () => undefined,
         onResponseData: (controller: Dispatcher.DispatchController, chunk) => {
           taken += chunk.length;
           since += chunk.length;
@@ -56,6 +57,7 @@ it('holds no more of an answer than two reads of the network, however often its 
             controller.resume();
           });
         },
+        onResponseEnd: () => undefined,
         onResponseError: (_, error) => {
           reject(error);
         },
