@@ -2,7 +2,7 @@ import process from 'node:process';
 import { afterAll } from 'vitest';
 import { warnings } from './warnings.js';
 
-// A warning of the process (a leak of listeners, a MillraceWarning) fails the file in which it came, unless a test expects it. A
+// A warning of Node's (a leak of listeners, for one) fails the file in which it came, unless a test expects it. A
 // rejection that nobody handles fails the run by vitest itself.
 
 const note = (warning: Error): void => {

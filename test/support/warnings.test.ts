@@ -23,6 +23,12 @@ describe('Warnings', () => {
     expect(warnings.take()).toEqual([]);
   });
 
+  it('has nothing to tell of our own warnings that nobody expects', () => {
+    const warnings = new Warnings();
+    warnings.note(warning('MillraceWarning', 'could not be cancelled'));
+    expect(warnings.take()).toEqual([]);
+  });
+
   it('has nothing to tell of what was expected and came', () => {
     const warnings = new Warnings();
     warnings.expect(/^MillraceWarning: .*cancelled/);
