@@ -19,5 +19,9 @@ const broken = testResults.filter(
   ({ status, assertionResults }) =>
     status === 'failed' && !assertionResults.some((assertion) => assertion.status === 'failed'),
 ).length;
+const undici = JSON.parse(
+  readFileSync(new URL('../node_modules/undici/package.json', import.meta.url), 'utf8'),
+).version;
+console.log(`node ${process.versions.node}, undici ${undici}:`);
 console.log(`${numPassedTests} passed, ${numFailedTests + broken} failed`);
 process.exitCode = success && numPassedTests > 0 && failedSteps === '0' ? 0 : 1;
