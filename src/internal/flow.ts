@@ -46,6 +46,8 @@ interface Stack {
   apart: boolean;
   /** Open flows that no sink is known to draw from. */
   readonly orphans: Set<Flow>;
+  /** Doors whose readers wait for an item. */
+  readonly awaiting: Set<Scope>;
 }
 
 const PLAIN_STOP: Leaving = { verb: 'stop', by: 'unsubscribe' };
@@ -61,6 +63,7 @@ const stack: Stack = (shared[KEY] ??= {
   leaving: PLAIN_STOP,
   apart: false,
   orphans: new Set(),
+  awaiting: new Set(),
 });
 
 /** What a flow knows of itself from the start. */
@@ -294,8 +297,7 @@ export class Scope {
   keeper: Keeper | undefined;
   /** False once what it drew from was torn down. */
   isDrawing = true;
-  /** A door whose reader has asked for an item that is not there yet. */
-  isAwaiting = false;
+  #isAwaiting = false;
   /** True once a sink above has said that its receipt will come. */
   expectsReceipts = false;
   /** Hears receipts of sinks above. */
@@ -395,9 +397,24 @@ export class Scope {
     for (const flow of held) flow.release(this);
   }
 
-  /** True where another door waits for what this one holds back. */
+  /** True for a door whose reader has asked for an item that is not there yet. */
+  get isAwaiting(): boolean {
+    return this.#isAwaiting;
+  }
+
+  set isAwaiting(isAwaiting: boolean) {
+    this.#isAwaiting = isAwaiting;
+    if (isAwaiting) stack.awaiting.add(this);
+    else stack.awaiting.delete(this);
+  }
+
+  /** True where another door waits for what this one holds back; or may do so, since it knows no flow and has joined a shared one late. */
   get isAwaited(): boolean {
-    return [...this.held].some((flow) => flow.isAwaitedBesides(this));
+    const knowsNothing = ({ flows, nearby }: Scope): boolean => flows.size === 0 && nearby.size === 0;
+    return (
+      [...this.held].some((flow) => flow.isAwaitedBesides(this)) ||
+      [...stack.awaiting].some((door) => door !== this && knowsNothing(door))
+    );
   }
 
   /** A flow that may fill it has ended. */

@@ -14,8 +14,8 @@ const PATIENCE_MS = 1_000;
 /** How much may wait for a reader. @public */
 export interface WaitingLimits {
   /**
-   * Items that may wait for the reader before the stream's socket is paused. It is let go of where another door of a shared
-   * stream waits for an item and this one has read nothing for a second: doors may be read one after the other.
+   * Items that may wait for the reader before the stream's socket is paused. It is let go of where another door waits for an
+   * item of a shared stream and this one has read nothing for a second: doors may be read one after the other.
    * @defaultValue 16 (chosen)
    */
   readonly pauseAtItems?: number | undefined;

@@ -539,6 +539,17 @@ describe('readers of one shared stream', () => {
     expect(kept.slice(0, 50)).toStrictEqual(numbers.slice(1, 51));
   });
 
+  it('may join when another is full already', async () => {
+    const stream = pausable(numbers);
+    const shared = stream.source.pipe(share());
+    const first = asyncIterableFrom(shared)[Symbol.asyncIterator]();
+    await first.next();
+    const late = asyncIterableFrom(shared)[Symbol.asyncIterator]();
+    expect(await rest(late)).toStrictEqual(numbers.slice(17));
+    expect(await rest(first)).toStrictEqual(numbers.slice(1));
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
   it('wait for one that is not read as long as nobody wants more', async () => {
     const { stream, unread, read } = await begin();
     await vi.advanceTimersByTimeAsync(10_000);
