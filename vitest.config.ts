@@ -16,6 +16,8 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/support/printedKeys.ts'],
     setupFiles: ['test/support/setup.ts'],
+    // All cores: the default leaves one to the main process, which has little to do.
+    maxWorkers: '100%',
     sequence: { shuffle: true },
     testTimeout: 20_000,
   },
