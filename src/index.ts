@@ -78,6 +78,7 @@ export type {
 } from './protocol/call.js';
 export {
   type Decoder,
+  type DecoderOptions,
   dialect,
   type Dialect,
   type DialectOptions,
@@ -91,6 +92,7 @@ export type { ErrorReport } from './protocol/errorBody.js';
 export type { ThinkingTag } from './protocol/inlineThinking.js';
 export { type EncodableSSE, encodeSSE } from './protocol/sseEncoder.js';
 export type { StandardIssue, StandardResult, StandardSchema } from './protocol/standardSchema.js';
+export type { TemplateShape, TemplateUse } from './protocol/template.js';
 export { asyncIterableFrom, type AsyncIterableFromOptions } from './sinks/asyncIterableFrom.js';
 export { collect, type Collected, type CollectOptions } from './sinks/collect.js';
 export { nodeReadableFrom, type NodeReadableFromOptions } from './sinks/nodeReadableFrom.js';

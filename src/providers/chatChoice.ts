@@ -1,7 +1,7 @@
 import type { Emit } from '../protocol/dialect.js';
 import { isRecord } from '../protocol/errorBody.js';
 import { InlineThinking } from '../protocol/inlineThinking.js';
-import type { ChoiceFinish, OutputPlace } from '../types.js';
+import type { ChoiceFinish, OutputPlace, StreamEvent } from '../types.js';
 import type { ChatChoicePart, ChatDelta, ToolCallPart } from './chatChunk.js';
 import { extrasOf, isBlank } from './chatExtras.js';
 import { finishReasonOf, finishWordOf } from './chatFinish.js';
@@ -51,6 +51,8 @@ export class ChatChoice {
   readonly #inline: InlineThinking | undefined;
   #hasContent = false;
   #state = '';
+  /** Where the text of the last part stood, where it was all that the part brought. */
+  #plain: PlainText | undefined;
 
   constructor(index: number, room: ToolCallRoom, inlineThinking: boolean) {
     const place = index > 0 ? ({ index, alternative: true } as const) : { index };
@@ -87,8 +89,25 @@ export class ChatChoice {
     else if (!isBlank(part.message)) state += JSON.stringify(part.message);
     const word = finishWordOf(part);
     if (word !== undefined && isWell) this.#end(word, emit);
+    this.#plain = word === undefined && news === '' ? plainTextOf(part, state) : undefined;
     if (state === '' || state === this.#state) return news !== '';
     this.#state = state;
+    return true;
+  }
+
+  /** Where the text of the last part stood, where that was all that the part brought. */
+  get plain(): PlainText | undefined {
+    return this.#plain;
+  }
+
+  /** Does what `read` does for a part like one that was plain. @returns false where it would do something else */
+  say({ type, state }: PlainText, text: string, emit: Emit): boolean {
+    if (state !== '' && state !== this.#state) return false;
+    if (this.#inline !== undefined && (this.#inline.isHolding || text.includes('<'))) return false;
+    this.#hasContent = true;
+    this.finish = undefined;
+    if (type === 'text') this.#text(text, emit);
+    else this.#think(text, emit);
     return true;
   }
 
@@ -144,12 +163,12 @@ export class ChatChoice {
 
   #text(text: string, emit: Emit): void {
     if (text === '') return;
-    if (this.#inline === undefined) emit({ type: 'text', text, ...this.#output });
+    if (this.#inline === undefined) emit(textEvent('text', text, this.#output));
     else this.#inline.push(text, this.#sayTo(emit));
   }
 
   #think(text: string, emit: Emit): void {
-    if (text !== '') emit({ type: 'thinking', text, ...this.#thinking });
+    if (text !== '') emit(textEvent('thinking', text, this.#thinking));
   }
 
   #toolCall(call: ToolCallPart, emit: Emit): string {
@@ -180,10 +199,49 @@ export class ChatChoice {
 
   #sayTo(emit: Emit): (type: 'text' | 'thinking', text: string) => void {
     return (type, text) => {
-      if (type === 'text') emit({ type, text, ...this.#output });
+      if (type === 'text') emit(textEvent(type, text, this.#output));
       else this.#think(text, emit);
     };
   }
+}
+
+/** The text of a part that brought nothing else. */
+export interface PlainText {
+  readonly type: 'text' | 'thinking';
+  /** Its place in the part. */
+  readonly path: string;
+  /** What else the part says is so. */
+  readonly state: string;
+}
+
+/** The keys of a delta whose values bring something of their own. */
+const NEWS: readonly string[] = [
+  'refusal',
+  'tool_calls',
+  'toolCalls',
+  'function_call',
+  'images',
+  'audio',
+  'content',
+  'reasoning_content',
+  'reasoning',
+];
+
+function plainTextOf(part: ChatChoicePart, state: string): PlainText | undefined {
+  const { delta, message, text } = part;
+  if (!isBlank(message)) return undefined;
+  if (text) return isBlank(delta) ? { type: 'text', path: 'text', state } : undefined;
+  if (delta === undefined || delta === null) return undefined;
+  const news = NEWS.filter((key) => !isBlank(delta[key]));
+  const [key] = news;
+  if (key === undefined || news.length > 1 || typeof delta[key] !== 'string') return undefined;
+  if (key === 'content') return { type: 'text', path: 'delta.content', state };
+  return key.startsWith('reasoning') ? { type: 'thinking', path: `delta.${key}`, state } : undefined;
+}
+
+/** An event with its keys always in one order: engines read such objects faster, and a spread is slow. */
+function textEvent(type: 'text' | 'thinking', text: string, { index, name, alternative }: OutputPlace): StreamEvent {
+  return alternative === true ? { type, text, index, name, alternative } : { type, text, index, name };
 }
 
 function statesOf(part: ChatChoicePart | ChatDelta): string {

@@ -1,7 +1,7 @@
 import { ProtocolError } from '../errors.js';
 import { type DialectStream, type Emit, readFailure } from '../protocol/dialect.js';
 import { type ErrorReport, isRecord, readErrorBody } from '../protocol/errorBody.js';
-import { ChatChoice } from './chatChoice.js';
+import { ChatChoice, type PlainText } from './chatChoice.js';
 import type { ChatChunk } from './chatChunk.js';
 import { extrasOf, isBlank } from './chatExtras.js';
 import { finishFailure } from './chatFinish.js';
@@ -26,6 +26,18 @@ const CHUNK_KEYS: ReadonlySet<string> = new Set([
   'cost',
   'cost_details',
   'error',
+]);
+
+/** Members that no one reads. */
+const SKIPPED: ReadonlySet<string> = new Set([
+  'id',
+  'object',
+  'created',
+  'model',
+  'system_fingerprint',
+  'provider',
+  'obfuscation',
+  'p',
 ]);
 
 /** What differs between the servers of the family. */
@@ -66,7 +78,8 @@ export class ChatReader {
       hasExtras = choice.read(part, failure === undefined, emit) || hasExtras;
       isFinishing ||= choice.finish !== undefined && choice.finish !== before;
     }
-    const extras = extrasOf(chunk, CHUNK_KEYS) + this.#spend(chunk, emit);
+    const usage = this.#spend(chunk, emit);
+    const extras = extrasOf(chunk, CHUNK_KEYS) + (usage ?? '');
     if (failure !== undefined) {
       // Last, so that what was held and what stands beside it in its frame is delivered.
       this.release(emit);
@@ -82,6 +95,9 @@ export class ChatReader {
       );
     }
     this.#prove(stream, isFinishing);
+    const [part, another] = chunk.choices ?? [];
+    const choice = part && another === undefined ? this.#choices.get(part.index ?? 0) : undefined;
+    if (choice?.plain !== undefined && usage === undefined) this.#offer(choice, choice.plain, extras, stream);
     // Nothing new is not nothing: without an event the frame would arrive as `raw`, with what it only repeats.
     if (isQuiet && !isFinishing && (extras !== '' || this.#isHolding()))
       stream.emit({ type: 'heartbeat', comment: '' });
@@ -112,10 +128,22 @@ export class ChatReader {
     return choice;
   }
 
+  /** Frames that bring nothing but a text are alike. */
+  #offer(choice: ChatChoice, plain: PlainText, extras: string, stream: DialectStream<unknown>): void {
+    const emit: Emit = (event) => {
+      stream.emit(event);
+    };
+    stream.template({ text: `choices.0.${plain.path}`, skip: SKIPPED }, (text) => {
+      if ((extras !== '' && extras !== this.#extras) || !choice.say(plain, text, emit)) return false;
+      stream.reopen(); // as in `#prove`: this choice has not ended
+      return true;
+    });
+  }
+
   /** Emits usage that differs from the last; returns what stands in it besides. */
-  #spend(chunk: ChatChunk, emit: Emit): string {
+  #spend(chunk: ChatChunk, emit: Emit): string | undefined {
     const read = readChatUsage(chunk, this.#options.currency);
-    if (read === undefined) return '';
+    if (read === undefined) return undefined;
     const told = JSON.stringify(read.usage);
     if (told !== this.#usage) {
       this.#usage = told;

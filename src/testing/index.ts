@@ -1,3 +1,4 @@
+export { checkTemplates } from './checkTemplates.js';
 export type { AnswerEnd, Exchange, ReceivedRequest, ResponseHead } from './exchange.js';
 export type { RequestPattern } from './provider/desk.js';
 export type { ProviderName } from './providerName.js';
