@@ -91,8 +91,8 @@ export class ProviderError extends MillraceError {
     this.retryable = details.retryable;
     this.providerCode = details.providerCode;
     this.providerMessage = details.providerMessage;
-    // Not enumerable: a frame may hold model output, and a printed error must not.
-    Object.defineProperty(this, 'frame', { value: details.frame, enumerable: false });
+    // Not enumerable: a frame may hold model output, and a printed error must not. Keys are taken out of it later.
+    Object.defineProperty(this, 'frame', { value: details.frame, enumerable: false, configurable: true });
   }
 }
 

@@ -1,8 +1,6 @@
 import { io } from '#io';
-import { asyncScheduler } from 'rxjs';
 import type { Billing, FinishReason, Outcome, RestartEvent, StoppedBy, Usage } from '../types.js';
-import type { Flow, Verb } from './flow.js';
-import { hasCode, isCut } from './hasCode.js';
+import type { Flow } from './flow.js';
 import type { Going } from './position.js';
 
 /** What every diagnostic event says of the attempt that it is about: never a key, a prompt, text of an answer or a URL's query. @public */
@@ -90,135 +88,34 @@ export interface Told {
   readonly url?: string | undefined;
 }
 
-const attempts = io.channel?.('millrace:attempt');
-const pauses = io.channel?.('millrace:pause');
-const resumptions = io.channel?.('millrace:resume');
-const restarts = io.channel?.('millrace:restart');
-const ends = io.channel?.('millrace:end');
+/** Where flows tell of themselves, on a platform where somebody can listen. */
+export interface Telling {
+  readonly attempt: (flow: Flow, told: Told, going: Going, because: string | undefined) => void;
+  readonly pause: (flow: Flow, told: Told) => void;
+  readonly resume: (flow: Flow, told: Told, pausedMs: number) => void;
+  readonly restart: (flow: Flow, told: Told, event: RestartEvent) => void;
+  readonly end: (flow: Flow, told: Told, error: unknown) => void;
+}
 
 /** An attempt begins. From here on its flow tells of its pauses and its end. */
 export function tellAttempt(flow: Flow, told: Told, going: Going = 'first', because?: string): void {
   flow.told = told;
-  if (attempts?.hasSubscribers !== true) return;
-  attempts.publish({
-    ...subject(flow, told),
-    how: howOf(going, flow),
-    ...(going !== 'first' && because !== undefined && { because }),
-  } satisfies AttemptDiagnostic);
+  io.telling?.attempt(flow, told, going, because);
 }
 
 export function tellPause(flow: Flow): void {
-  if (flow.told === undefined || pauses?.hasSubscribers !== true) return;
-  pauses.publish(subject(flow, flow.told) satisfies PauseDiagnostic);
+  if (flow.told !== undefined) io.telling?.pause(flow, flow.told);
 }
 
 export function tellResume(flow: Flow, pausedMs: number): void {
-  if (flow.told === undefined || resumptions?.hasSubscribers !== true) return;
-  resumptions.publish({ ...subject(flow, flow.told), pausedMs } satisfies ResumeDiagnostic);
+  if (flow.told !== undefined) io.telling?.resume(flow, flow.told, pausedMs);
 }
 
-export function tellRestart(flow: Flow, { because, discard }: RestartEvent): void {
-  if (flow.told === undefined || restarts?.hasSubscribers !== true) return;
-  restarts.publish({
-    ...subject(flow, flow.told),
-    because,
-    discardedChars: discard.chars,
-  } satisfies RestartDiagnostic);
+export function tellRestart(flow: Flow, event: RestartEvent): void {
+  if (flow.told !== undefined) io.telling?.restart(flow, flow.told, event);
 }
 
 /** The flow is over. @param error - where it failed */
 export function tellEnd(flow: Flow, error: unknown): void {
-  if (flow.told === undefined || ends?.hasSubscribers !== true) return;
-  const { startedAt, headersAt, firstContentAt, finish, left, usage, facts, position, warnings, requestIds } = flow;
-  const outcome = outcomeOf(flow, error);
-  const verb = left?.verb ?? 'disconnect';
-  const now = asyncScheduler.now();
-  ends.publish({
-    ...subject(flow, flow.told),
-    outcome,
-    ...(finish !== undefined && { finish: finish.reason }),
-    ...(flow.state === 'error' && outcome !== 'stopped' && { error: nameOf(error) }),
-    ...leavingOf(flow),
-    timings: {
-      ...(headersAt !== undefined && { headersMs: headersAt - startedAt }),
-      ...(firstContentAt !== undefined && { firstContentMs: firstContentAt - startedAt }),
-      totalMs: now - startedAt,
-    },
-    pausedMs: flow.pausedMs(),
-    chars: position.chars,
-    bytes: flow.bytes,
-    usage: usageOf(usage, outcome),
-    billing: outcome === 'complete' || hasCode(error, 'ERR_HTTP') ? 'ended' : (facts.billing?.(verb) ?? 'unknown'),
-    restarts: flow.restarts,
-    warnings: warnings.length,
-    requestIds: [...requestIds],
-  } satisfies EndDiagnostic);
-}
-
-// Under a global symbol, so that the ids of two copies of the package in one process are not the same.
-const KEY = Symbol.for('millrace.diagnostics.1');
-const shared = globalThis as { [KEY]?: { lastId: number } };
-const ids = (shared[KEY] ??= { lastId: 0 });
-/** By flow and by position; nobody has one before somebody listens. */
-const idOf = new WeakMap<object, number>();
-
-function identify(thing: object): number {
-  let id = idOf.get(thing);
-  if (id === undefined) {
-    id = ids.lastId += 1;
-    idOf.set(thing, id);
-  }
-  return id;
-}
-
-function subject(flow: Flow, { attempt, url }: Told): DiagnosticSubject {
-  const { provider, model, dialect } = flow.facts;
-  return {
-    attemptId: identify(flow),
-    callId: identify(flow.position),
-    ...(provider !== undefined && { provider }),
-    ...(model !== undefined && { model }),
-    ...(dialect !== undefined && { dialect: dialect.name }),
-    ...(url !== undefined && { url }),
-    attempt,
-    at: asyncScheduler.now(),
-  };
-}
-
-function howOf(going: Going, { position }: Flow): AttemptDiagnostic['how'] {
-  switch (going) {
-    case 'first':
-      return 'first';
-    case 'on':
-      return 'resume';
-    case 'continued':
-      return 'continue';
-    default:
-      return position.content ? 'restart' : 'ask';
-  }
-}
-
-function outcomeOf({ state, proven, left }: Flow, error: unknown): Outcome {
-  if (state === 'complete') return proven ? 'complete' : 'interrupted';
-  if (state === 'left') return left?.verb === 'disconnect' ? 'interrupted' : 'stopped';
-  if (hasCode(error, 'ERR_ABORTED')) return 'stopped';
-  return isCut(error) ? 'interrupted' : 'failed';
-}
-
-function leavingOf({ state, left }: Flow): Pick<EndDiagnostic, 'left' | 'by'> {
-  if (state !== 'left' || left === undefined) return {};
-  const verb: Verb = left.verb;
-  return verb === 'drain' ? { by: left.by } : { left: verb, by: left.by };
-}
-
-function nameOf(error: unknown): { readonly name: string; readonly code?: string } {
-  if (!(error instanceof Error)) return { name: 'Error' };
-  const { name, code } = error as Error & { code?: unknown };
-  return typeof code === 'string' ? { name, code } : { name };
-}
-
-/** What a provider reported before a cut is its last word, not the whole. */
-function usageOf(usage: Usage | undefined, outcome: Outcome): Usage {
-  if (usage === undefined) return { provenance: 'unknown' };
-  return outcome === 'complete' || usage.provenance !== 'reported' ? { ...usage } : { ...usage, provenance: 'partial' };
+  if (flow.told !== undefined) io.telling?.end(flow, flow.told, error);
 }

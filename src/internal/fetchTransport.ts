@@ -1,9 +1,11 @@
 import type { FetchLike, Transport, TransportFailure } from './io.js';
 import { nextTurn, TAKES_PER_TURN } from './nextTurn.js';
-import { parserFailure } from './parserFailure.js';
 
-/** A transport on `fetch`: the platform's outside Node, or the caller's own. */
-export function fetchTransport(fetch: FetchLike): Transport {
+/**
+ * A transport on `fetch`: the platform's outside Node, or the caller's own.
+ * @param failureOf - what its errors say; without it every one is a lost connection, since browsers have no words for the rest
+ */
+export function fetchTransport(fetch: FetchLike, failureOf?: (error: unknown) => TransportFailure): Transport {
   return (request, handler) => {
     const controller = new AbortController();
     let aborted = false;
@@ -57,7 +59,7 @@ export function fetchTransport(fetch: FetchLike): Transport {
       handler.onEnd(head['connection'] !== 'close' || 'content-length' in head || 'transfer-encoding' in head);
     };
     run().catch((error: unknown) => {
-      if (!aborted) handler.onFailure(failureOf(error), error);
+      if (!aborted) handler.onFailure(failureOf?.(error) ?? 'lost', error);
     });
 
     return {
@@ -78,11 +80,4 @@ export function fetchTransport(fetch: FetchLike): Transport {
       },
     };
   };
-}
-
-/** Node's `fetch` says in its cause what was wrong, in the words of its undici; elsewhere there are no words for it. */
-function failureOf(error: unknown): TransportFailure {
-  const cause: unknown = error instanceof Error ? error.cause : undefined;
-  const isBrokenCoding = cause instanceof Error && 'code' in cause && cause.code === 'Z_DATA_ERROR';
-  return parserFailure(cause) ?? (isBrokenCoding ? 'protocol' : 'lost');
 }

@@ -1,9 +1,9 @@
 import { HTTPError } from '../errors.js';
 import { readErrorBody } from '../protocol/errorBody.js';
 import type { ResponseHead } from './io.js';
-import { redactSecrets } from './redactSecrets.js';
 import { redactURL } from './redactURL.js';
 import { readRetryAfter } from './retryAfter.js';
+import type { SentSecrets } from './sentSecrets.js';
 
 /** Characters of an API's own words that a message quotes. */
 const MAX_QUOTED_CHARS = 300;
@@ -13,8 +13,15 @@ export function readRequestId(headers: Readonly<Record<string, string>>): string
   return headers['x-request-id'] ?? headers['request-id'] ?? headers['x-generation-id'] ?? headers['cf-ray'];
 }
 
-/** What a status asks of the caller. */
+const NOT_FOLLOWED = 'the redirect was not followed';
+
+/** What a status asks of the caller. A redirect comes here from a `fetch` that shows it, where the rest of them hide theirs. */
 const remedies: Readonly<Record<number, string | undefined>> = {
+  301: NOT_FOLLOWED,
+  302: NOT_FOLLOWED,
+  303: NOT_FOLLOWED,
+  307: NOT_FOLLOWED,
+  308: NOT_FOLLOWED,
   401: 'check the API key',
   402: 'check the account’s balance',
   403: 'check what the API key may do, and that the host is the right one',
@@ -26,37 +33,18 @@ const remedies: Readonly<Record<number, string | undefined>> = {
 /** What JSON holds below this depth is left out: no API's error body is so deep, and one that is could exhaust the stack. */
 const MAX_DEPTH = 64;
 
-/** Redacts what was parsed and not its text: in the text a key may be written with escapes. */
-function redactValue(value: unknown, headers: Readonly<Record<string, string>>, depth = 0): unknown {
-  if (typeof value === 'string') return redactSecrets(value, headers);
-  if (typeof value === 'number') {
-    const digits = String(value);
-    return redactSecrets(digits, headers) === digits ? value : '[redacted]';
-  }
-  if (typeof value !== 'object' || value === null) return value;
-  if (depth === MAX_DEPTH) return '[left out]';
-  if (Array.isArray(value)) return value.map((item: unknown) => redactValue(item, headers, depth + 1));
-  return Object.fromEntries(
-    Object.entries(value).map(([key, item]) => [redactSecrets(key, headers), redactValue(item, headers, depth + 1)]),
-  );
-}
-
 /** Makes the error for an answer that is not a success, from what its body says. */
-export function httpError(
-  head: ResponseHead,
-  bodyText: string,
-  sentHeaders: Readonly<Record<string, string>>,
-  now: number,
-): HTTPError {
+export function httpError(head: ResponseHead, bodyText: string, secrets: SentSecrets, now: number): HTTPError {
   let body: unknown = bodyText;
   try {
     body = JSON.parse(bodyText);
   } catch {
     // Not JSON: error pages of proxies are text, and the text is the body.
   }
-  body = redactValue(body, sentHeaders);
+  // What was parsed and not its text: in the text a key may be written with escapes.
+  body = secrets.valueWithoutKeys(body, MAX_DEPTH);
   const isMarkup = typeof body === 'string' && body.trimStart().startsWith('<');
-  const { code, message } = isMarkup ? { code: undefined, message: undefined } : readErrorBody(body);
+  const { code, message } = readErrorBody(isMarkup ? undefined : body);
   const where = redactURL(head.url);
   const parts = [`HTTP ${String(head.status)} from ${where}`];
   if (message !== undefined) parts.push(message.slice(0, MAX_QUOTED_CHARS));

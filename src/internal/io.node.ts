@@ -1,20 +1,27 @@
-import { channel } from 'node:diagnostics_channel';
 import process from 'node:process';
 import { Readable } from 'node:stream';
-import { nodeFiles } from './node/files.js';
+import { fetchTransport } from './fetchTransport.js';
 import { acceptEncoding } from './node/decompress.js';
+import { diagnosticChannels } from './node/diagnosticChannels.js';
+import { explainFailure } from './node/explainFailure.js';
+import { fetchFailure } from './node/fetchFailure.js';
+import { nodeFiles } from './node/files.js';
+import { redirected } from './node/redirect.js';
 import { undiciTransport } from './node/undiciTransport.js';
 import type { IO } from './io.js';
 
 /** Node: undici, files, standard output. */
 export const io: IO = {
   transport: undiciTransport,
+  transportOn: (fetch) => fetchTransport(fetch, fetchFailure),
+  explainFailure,
   acceptEncoding,
   seesRedirects: true,
+  redirected,
   files: nodeFiles,
   stdout: () => process.stdout,
   Readable,
-  channel,
+  telling: diagnosticChannels,
   warn: (message) => {
     process.emitWarning(message, 'MillraceWarning');
   },

@@ -1,3 +1,6 @@
+import type { MillraceError } from '../errors.js';
+import type { Telling } from './diagnostics.js';
+
 /**
  * What the outside world looks like to the rest: `io.node.ts` has it from undici and `node:`, `io.web.ts` from the platform.
  * The package's `imports` choose, so that a page's bundle holds neither undici nor a `node:` import.
@@ -40,15 +43,12 @@ export type TransportFailure =
   | 'body-timeout'
   /** The far side does not speak HTTP as it should, or sent a coding that cannot be undone. */
   | 'protocol'
+  /** An answer has passed a bound of the transport; the cause is the error. */
+  | 'limit'
   /** The request itself was refused before it was sent: a forbidden header, an unusable URL. */
   | 'invalid';
 
-/** A bound of the transport that an answer has passed. */
-export type TransportLimit =
-  | { readonly of: 'headers'; readonly maxBytes: number | undefined }
-  | { readonly of: 'decompression'; readonly bytesIn: number; readonly bytesOut: number };
-
-/** Hears of a request and its answer, in order: sent, head, data, then one of end, failure and excess. */
+/** Hears of a request and its answer, in order: sent, head, data, then one of end and failure. */
 export interface TransportHandler {
   /** There is a connection, and the request goes out on it. */
   onSent(): void;
@@ -57,7 +57,6 @@ export interface TransportHandler {
   /** @param intact - the framing itself says that the body is whole; a body that ends with its connection is not */
   onEnd(intact: boolean): void;
   onFailure(kind: TransportFailure, cause: unknown): void;
-  onExcess(limit: TransportLimit): void;
 }
 
 /** What can be done to a request under way. Nothing is heard after `abort`. */
@@ -69,6 +68,30 @@ export interface TransportControl {
 
 /** Sends a request. */
 export type Transport = (request: TransportRequest, handler: TransportHandler) => TransportControl;
+
+/** What was under way when a transport failed. */
+export interface FailedRequest {
+  readonly url: URL;
+  readonly beforeHeaders: boolean;
+  readonly headersTimeoutMs: number;
+  readonly bodyTimeoutMs: number;
+}
+
+/** What is sent after a redirect. */
+export interface NextRequest {
+  readonly url: URL;
+  readonly method: string;
+  readonly body: string | Uint8Array | undefined;
+  /** The caller's own. */
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** A request whose answer may be a redirect. */
+export interface AskedAgain extends NextRequest {
+  readonly followed: number;
+  readonly maxRedirects: number;
+  readonly redirect: 'follow' | 'error';
+}
 
 /** The part of `fetch` that is used. */
 export type FetchLike = (url: string, init: RequestInit) => Promise<Response>;
@@ -135,24 +158,26 @@ export interface TextOutput {
   off(event: 'error', listener: (error: Error) => void): unknown;
 }
 
-/** Where something is told to whoever in the process wants to know: a channel of `node:diagnostics_channel`. */
-export interface DiagnosticChannel {
-  readonly hasSubscribers: boolean;
-  publish(message: unknown): void;
-}
-
 /** What a platform offers. */
 export interface IO {
   readonly transport: Transport;
+  /** Makes a transport of a `fetch` of the caller's. */
+  readonly transportOn: (fetch: FetchLike) => Transport;
+  /** The error for a failure that only this platform's transports tell; absent, or `undefined`, where there is no more to say. */
+  readonly explainFailure:
+    ((kind: TransportFailure, cause: unknown, request: FailedRequest) => MillraceError | undefined) | undefined;
   /** `accept-encoding` for the codings that `transport` undoes; absent where the platform sets its own. */
   readonly acceptEncoding: string | undefined;
   /** True where `transport` shows redirects, so that they are decided by us. */
   readonly seesRedirects: boolean;
+  /** What becomes of an answer that may be a redirect; absent where `fetch` has followed or refused it already. */
+  readonly redirected:
+    ((head: ResponseHead, request: AskedAgain) => NextRequest | MillraceError | undefined) | undefined;
   readonly files: Files | undefined;
   readonly stdout: (() => TextOutput) | undefined;
   /** Node's own class. */
   readonly Readable: typeof import('node:stream').Readable | undefined;
-  /** Finds a channel by its name; absent where the platform has none. */
-  readonly channel: ((name: string) => DiagnosticChannel) | undefined;
+  /** Absent where nobody can listen. */
+  readonly telling: Telling | undefined;
   readonly warn: (message: string) => void;
 }

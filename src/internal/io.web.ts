@@ -4,12 +4,15 @@ import type { IO } from './io.js';
 /** Browsers, workers and other places without Node: `fetch`, no files, no standard output. */
 export const io: IO = {
   transport: fetchTransport((url, init) => fetch(url, init)),
+  transportOn: fetchTransport,
+  explainFailure: undefined,
   acceptEncoding: undefined,
   seesRedirects: false,
+  redirected: undefined,
   files: undefined,
   stdout: undefined,
   Readable: undefined,
-  channel: undefined,
+  telling: undefined,
   warn: (message) => {
     console.warn(message);
   },

@@ -20,13 +20,10 @@ export function readURL(input: string | URL): URL {
 
 /** The method of a request, in capitals; throws TypeError for what is none. */
 export function readMethod(input: string): string {
-  if (typeof input !== 'string' || !TOKEN.test(input)) {
-    throw new TypeError('method must be the name of an HTTP method, such as POST');
+  if (typeof input !== 'string' || !TOKEN.test(input) || /^connect$/i.test(input)) {
+    throw new TypeError('method must be the name of an HTTP method, such as POST; CONNECT has no answer to read');
   }
-  const method = input.toUpperCase();
-  if (method === 'CONNECT')
-    throw new TypeError('method must not be CONNECT: it opens a tunnel and has no answer to read');
-  return method;
+  return input.toUpperCase();
 }
 
 /** RFC 9110, 5.6.2: what names of methods and headers are made of. */
@@ -43,7 +40,7 @@ export function readHeaders(input: Readonly<Record<string, string>> | Headers | 
       throw new TypeError(`The value of header ${name} must be text of visible Latin-1 characters without line ends`);
     }
     // White space as RFC 9110, 5.5 has it: `trim` would take the last byte of an `à` too.
-    headers[name.toLowerCase()] = value.replace(/^[\t ]+/, '').replace(/(?<![\t ])[\t ]+$/, '');
+    headers[name.toLowerCase()] = value.replace(/^[\t ]+|(?<![\t ])[\t ]+$/g, '');
   }
   return headers;
 }

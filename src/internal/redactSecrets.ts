@@ -25,6 +25,21 @@ export function redactSecrets(text: string, headers: Readonly<Record<string, str
   return clean;
 }
 
+/**
+ * A copy of a value whose texts, names and numbers have gone through `redact`.
+ * @param levels - what hangs deeper is left out
+ */
+export function redactValue(value: unknown, redact: (text: string) => string, levels: number): unknown {
+  if (typeof value === 'string') return redact(value);
+  if (typeof value === 'number') return redact(String(value)) === String(value) ? value : '[redacted]';
+  if (typeof value !== 'object' || value === null) return value;
+  if (levels === 0) return '[left out]';
+  if (Array.isArray(value)) return value.map((item: unknown) => redactValue(item, redact, levels - 1));
+  return Object.fromEntries(
+    Object.entries(value).map(([name, item]) => [redact(name), redactValue(item, redact, levels - 1)]),
+  );
+}
+
 /** Takes a secret out of the text of a JSON document, where any of its characters may be escaped (RFC 8259, 7). */
 function redactEscaped(text: string, secret: string): string {
   let plain = '';

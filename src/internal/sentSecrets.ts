@@ -1,7 +1,7 @@
-import { type MillraceError, ProviderError } from '../errors.js';
+import type { MillraceError } from '../errors.js';
 import type { WarningEvent } from '../types.js';
 import type { Flow } from './flow.js';
-import { redactSecrets } from './redactSecrets.js';
+import { redactSecrets, redactValue } from './redactSecrets.js';
 
 /** Causes in causes, and lists in lists, that are looked at. */
 const MAX_DEPTH = 8;
@@ -12,67 +12,48 @@ const MIN_PROMPT_CHARS = 12;
 /** Texts of a request that are looked for in an error: a long conversation repeats itself in no message. */
 const MAX_PROMPTS = 1_000;
 
+interface Sent {
+  /** The caller's header values, and those of the URL's query. */
+  readonly keys: Readonly<Record<string, string>>;
+  readonly body: string | Uint8Array | undefined;
+  /** The texts in the body, once they were asked for. */
+  prompts?: readonly string[];
+}
+
 /** What a request sent, and what errors about it must not show: some servers, and some errors of theirs, quote it. */
 export class SentSecrets {
-  readonly #headers: Readonly<Record<string, string>>;
-  readonly #body: string | Uint8Array | undefined;
-  #prompts: readonly string[] | undefined;
-  /** With more requests, those before. */
-  readonly #others: readonly SentSecrets[];
+  /** By request, where there were several for one answer. */
+  #sent: readonly Sent[];
 
-  constructor(
-    headers: Readonly<Record<string, string>>,
-    url?: URL,
-    body?: string | Uint8Array,
-    others: readonly SentSecrets[] = [],
-  ) {
+  constructor(headers: Readonly<Record<string, string>>, url?: URL, body?: string | Uint8Array) {
     // By number, since a name may come twice.
     const query = [...(url?.searchParams.values() ?? [])].map((value, i) => [`?${String(i)}`, value] as const);
-    this.#headers = { ...headers, ...Object.fromEntries(query) };
-    this.#body = body;
-    this.#others = others;
+    this.#sent = [{ keys: { ...headers, ...Object.fromEntries(query) }, body }];
   }
 
   /** These, and those of another request for the same answer. */
   and(more: SentSecrets): SentSecrets {
-    return new SentSecrets({}, undefined, undefined, [...this.#all, more].slice(-MAX_REQUESTS));
-  }
-
-  get #all(): readonly SentSecrets[] {
-    return this.#others.length === 0 ? [this] : this.#others;
+    const all = new SentSecrets({});
+    all.#sent = [...this.#sent, ...more.#sent].slice(-MAX_REQUESTS);
+    return all;
   }
 
   /** Takes keys out of a text. */
   withoutKeys(text: string): string {
-    return this.#all.reduce((clean, { keys }) => redactSecrets(clean, keys), text);
+    return this.#sent.reduce((clean, { keys }) => redactSecrets(clean, keys), text);
   }
 
-  /** The caller's header values, and those of the URL's query. */
-  get keys(): Readonly<Record<string, string>> {
-    return this.#headers;
-  }
-
-  /** Takes keys out of a value, and of everything in it. */
-  valueWithoutKeys(value: unknown, depth = 0): unknown {
-    if (typeof value === 'string') return this.withoutKeys(value);
-    if (typeof value !== 'object' || value === null) return value;
-    if (depth === MAX_DEPTH) return '[left out]';
-    if (Array.isArray(value)) return value.map((item: unknown) => this.valueWithoutKeys(item, depth + 1));
-    return Object.fromEntries(
-      Object.entries(value).map(([key, item]) => [this.withoutKeys(key), this.valueWithoutKeys(item, depth + 1)]),
-    );
+  /** A copy of a value without keys in it. @param levels - what hangs deeper is left out */
+  valueWithoutKeys(value: unknown, levels: number = MAX_DEPTH): unknown {
+    return redactValue(value, (text) => this.withoutKeys(text), levels);
   }
 
   /** Takes keys, texts of the request's body and the queries of URLs out of what an error says. */
   #clean(text: string): string {
-    return this.#all
-      .flatMap((secrets) => secrets.#promptTexts())
+    return this.#sent
+      .flatMap((sent) => (sent.prompts ??= promptsOf(sent.body)))
       .reduce((clean, prompt) => clean.replaceAll(prompt, () => '[prompt]'), this.withoutKeys(text))
       .replace(QUERY, '$1');
-  }
-
-  #promptTexts(): readonly string[] {
-    return (this.#prompts ??= typeof this.#body === 'string' ? promptsOf(this.#body) : []);
   }
 
   /**
@@ -82,23 +63,14 @@ export class SentSecrets {
   cleanError(error: MillraceError): MillraceError {
     if (!this.#isShownBy(error)) return error;
     const clean = (text: string): string => this.#clean(text);
-    if (error instanceof ProviderError) {
-      const { message, retryable, providerCode, providerMessage, frame, context, cause } = error;
-      return new ProviderError(clean(message), {
-        retryable,
-        providerCode: typeof providerCode === 'string' ? clean(providerCode) : providerCode,
-        providerMessage: providerMessage === undefined ? undefined : clean(providerMessage),
-        frame: this.valueWithoutKeys(frame),
-        context: mapStrings(context, clean),
-        cause: cause === undefined ? undefined : this.#cleanCause(cause),
-      });
-    }
     for (const name of Object.getOwnPropertyNames(error)) {
       const value: unknown = Reflect.get(error, name);
-      if (typeof value === 'string' && name !== 'body') replace(error, name, clean(value));
+      if (name === 'cause') replace(error, name, this.#cleanCause(value));
+      else if (name === 'frame') replace(error, name, this.valueWithoutKeys(value));
+      else if (name === 'context' || (typeof value === 'string' && name !== 'body')) {
+        replace(error, name, redactValue(value, clean, MAX_DEPTH));
+      }
     }
-    replace(error, 'context', mapStrings(error.context, clean));
-    if (error.cause !== undefined) replace(error, 'cause', this.#cleanCause(error.cause));
     return error;
   }
 
@@ -147,10 +119,10 @@ export function secretsOf(flow: Flow): SentSecrets | undefined {
 }
 
 /** The texts that a request asks about, as far as its members have the names that APIs give them. The longest come first. */
-function promptsOf(body: string): readonly string[] {
+function promptsOf(body: string | Uint8Array | undefined): readonly string[] {
   let request: unknown;
   try {
-    request = JSON.parse(body);
+    request = typeof body === 'string' && JSON.parse(body);
   } catch {
     return []; // no request of an API that is known here
   }
@@ -174,14 +146,6 @@ function promptsOf(body: string): readonly string[] {
 const QUERY = /(\bhttps?:\/\/[^\s?#'"<>]+)\?[^\s'"<>]*/g;
 const PROMPTS =
   /^(messages?|prompt|input|inputs|system|systemInstruction|system_instruction|system_prompt|instructions|contents?|text|suffix|history|documents)$/;
-
-function mapStrings<T extends Readonly<Record<string, unknown>>>(facts: T, change: (text: string) => string): T {
-  const changed = Object.entries(facts).map(([name, value]) => [
-    name,
-    typeof value === 'string' ? change(value) : value,
-  ]);
-  return Object.fromEntries(changed) as T; // the same names with values of the same types
-}
 
 /** Sets a property that is read-only to the types, and as visible as it was. */
 function replace(error: object, name: string, value: unknown): void {

@@ -1,23 +1,14 @@
 import { io } from '#io';
 import { asyncScheduler, Observable, type SchedulerLike, type Subscriber, type Subscription } from 'rxjs';
-import { AbortError, HTTPError, LimitError, MillraceError, ProtocolError } from '../errors.js';
+import { AbortError, MillraceError, ProtocolError } from '../errors.js';
 import { isAcceptable, mediaType } from '../internal/contentType.js';
 import { decodeChunks } from '../internal/decodeChunks.js';
-import { fetchTransport } from '../internal/fetchTransport.js';
 import { tellAttempt } from '../internal/diagnostics.js';
 import { Flow, isApart, leaveAs, register } from '../internal/flow.js';
 import { httpError, readRequestId } from '../internal/httpError.js';
-import type {
-  FetchLike,
-  ResponseHead,
-  Transport,
-  TransportControl,
-  TransportFailure,
-  TransportLimit,
-} from '../internal/io.js';
+import type { FetchLike, ResponseHead, Transport, TransportControl, TransportFailure } from '../internal/io.js';
 import { warningOfPlainKey } from '../internal/keyedRequest.js';
 import { onAbort } from '../internal/onAbort.js';
-import { decideRedirect } from '../internal/redirect.js';
 import { redactURL } from '../internal/redactURL.js';
 import { readHeaders, readMethod, readURL } from '../internal/readRequest.js';
 import { requireAtLeast, requireDelay, requireInteger, requireOneOf } from '../internal/require.js';
@@ -184,7 +175,7 @@ function prepare(url: string | URL, options: FromHTTPOptions): PreparedRequest {
     accept,
     acceptSent: asked.map((type) => type.trim()).join(', '),
     body,
-    transport: options.fetch === undefined ? io.transport : fetchTransport(options.fetch),
+    transport: options.fetch === undefined ? io.transport : io.transportOn(options.fetch),
     acceptEncoding: options.fetch === undefined ? io.acceptEncoding : undefined,
     redirect,
     maxRedirects,
@@ -301,47 +292,19 @@ class Exchange {
         },
         onHead: (head) => {
           if (!isCurrent) return;
-          const next = decideRedirect(head.status, head.headers['location'], {
-            url,
-            method,
-            hasBody: body !== undefined,
-            followed: this.#followed,
-            maxRedirects: request.maxRedirects,
-            redirect: request.redirect,
-          });
-          if (next.kind === 'none') {
+          const next = io.redirected?.(head, { ...request, url, method, body, headers, followed: this.#followed });
+          if (next === undefined) {
             this.#onHead(head);
             return;
           }
           isCurrent = false;
           this.#control?.abort();
-          const where = redactURL(url);
-          if (next.kind === 'limit') {
-            this.#fail(
-              new LimitError(
-                'maxRedirects',
-                request.maxRedirects,
-                `HTTP ${String(head.status)} from ${where}: ${String(this.#followed)} redirects were followed already (maxRedirects)`,
-                { context: { url: where, status: head.status } },
-              ),
-            );
-            return;
-          }
-          if (next.kind === 'refuse') {
-            this.#fail(
-              new HTTPError(
-                `HTTP ${String(head.status)} from ${where}: the redirect was not followed, since ${next.because}`,
-                {
-                  status: head.status,
-                  requestId: readRequestId(head.headers),
-                  context: { url: where, status: head.status },
-                },
-              ),
-            );
+          if (next instanceof Error) {
+            this.#fail(next);
             return;
           }
           this.#followed += 1;
-          this.#send(next.url, next.method, next.keepBody ? body : undefined, next.keepHeaders ? headers : {});
+          this.#send(next.url, next.method, next.body, next.headers);
         },
         onData: (chunk) => {
           if (isCurrent) this.#onData(chunk);
@@ -351,9 +314,6 @@ class Exchange {
         },
         onFailure: (kind, cause) => {
           if (isCurrent) this.#onFailure(kind, cause, url);
-        },
-        onExcess: (limit) => {
-          if (isCurrent) this.#onExcess(limit, url);
         },
       },
     );
@@ -371,7 +331,7 @@ class Exchange {
     const requestId = readRequestId(head.headers);
     this.#flow.onHeaders(requestId === undefined ? undefined : this.#secrets.withoutKeys(requestId));
     if (head.status < 200 || head.status > 299) {
-      this.#collect(maxErrorBodyBytes, (text) => httpError(head, text, this.#secrets.keys, scheduler.now()));
+      this.#collect(maxErrorBodyBytes, (text) => httpError(head, text, this.#secrets, scheduler.now()));
       return;
     }
     const type = mediaType(head.headers['content-type']);
@@ -458,12 +418,6 @@ class Exchange {
     this.#fail(transportError(kind, cause, { ...this.#request, url, beforeHeaders: this.#phase === 'asking' }));
   }
 
-  #onExcess(limit: TransportLimit, url: URL): void {
-    if (this.#phase === 'reading error') this.#collecting?.finish();
-    else if (this.#phase === 'draining') this.#close();
-    else this.#fail(excessError(limit, this.#request.maxDecompressionRatio, redactURL(url)));
-  }
-
   #fail(error: unknown): void {
     this.#close();
     const isOurs = error instanceof MillraceError && !(error instanceof AbortError);
@@ -494,24 +448,4 @@ class Exchange {
     this.#timer?.unsubscribe();
     this.#control?.abort();
   }
-}
-
-function excessError(limit: TransportLimit, maxRatio: number, where: string): LimitError {
-  if (limit.of === 'decompression') {
-    const [bytesIn, bytesOut] = [String(limit.bytesIn), String(limit.bytesOut)];
-    return new LimitError(
-      'maxDecompressionRatio',
-      maxRatio,
-      `${where} sent ${bytesIn} compressed bytes that became ${bytesOut} and more: over ${String(maxRatio)} for one (maxDecompressionRatio)`,
-      { context: { url: where, bytesIn: limit.bytesIn, bytesOut: limit.bytesOut } },
-    );
-  }
-  const { maxBytes } = limit;
-  const remedy = maxBytes === undefined ? 'the maxHeaderSize of its dispatcher raises it' : 'maxHeaderBytes raises it';
-  return new LimitError(
-    'maxHeaderBytes',
-    maxBytes ?? Number.NaN,
-    `The headers of ${where} are larger than the limit${maxBytes === undefined ? '' : ` of ${String(maxBytes)} bytes`}; ${remedy}`,
-    { context: { url: where } },
-  );
 }

@@ -312,5 +312,5 @@ it('nothing is made where nobody listens, not even an id', () => {
 });
 
 it('a page has no channels', () => {
-  expect(web.channel).toBeUndefined();
+  expect(web.telling).toBeUndefined();
 });

@@ -1,9 +1,11 @@
 import { expect, it } from 'vitest';
 import { httpError } from '../../src/internal/httpError.js';
+import { SentSecrets } from '../../src/internal/sentSecrets.js';
 
 const secret = 'sk/very+secret/key';
+const sent = new SentSecrets({ authorization: `Bearer ${secret}` });
 const errorOf = (body: string): ReturnType<typeof httpError> =>
-  httpError({ status: 401, headers: {}, url: 'https://a.example/v1' }, body, { authorization: `Bearer ${secret}` }, 0);
+  httpError({ status: 401, headers: {}, url: 'https://a.example/v1' }, body, sent, 0);
 
 it.each([
   ['as it is', secret],
@@ -31,7 +33,7 @@ it('takes a key of digits out of numbers too', () => {
   const error = httpError(
     { status: 401, headers: {}, url: 'https://a.example/' },
     '{"key":123456789,"n":1}',
-    { 'x-api-key': '123456789' },
+    new SentSecrets({ 'x-api-key': '123456789' }),
     0,
   );
   expect(error.body).toStrictEqual({ key: '[redacted]', n: 1 });

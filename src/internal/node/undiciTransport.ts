@@ -1,16 +1,10 @@
 import { Agent, type Dispatcher, EnvHttpProxyAgent, ProxyAgent } from 'undici';
 import { maxHeaderSize } from 'node:http';
 import process from 'node:process';
-import type {
-  ResponseHead,
-  Transport,
-  TransportControl,
-  TransportFailure,
-  TransportLimit,
-  TransportRequest,
-} from '../io.js';
-import { parserFailure } from '../parserFailure.js';
+import type { ResponseHead, Transport, TransportControl, TransportFailure, TransportRequest } from '../io.js';
 import { decompress, type Decompressor, readCodings } from './decompress.js';
+import { decompressionError, headersError } from './excessErrors.js';
+import { parserFailure } from './parserFailure.js';
 import { wakingPool } from './wakingPool.js';
 import { watchReset } from './watchReset.js';
 
@@ -33,11 +27,6 @@ export const undiciTransport: Transport = (request, handler) => {
     if (aborted) return;
     abort();
     handler.onFailure(kind, cause);
-  };
-  const exceed = (limit: TransportLimit): void => {
-    if (aborted) return;
-    abort();
-    handler.onExcess(limit);
   };
   const abort = (): void => {
     if (aborted) return;
@@ -82,7 +71,7 @@ export const undiciTransport: Transport = (request, handler) => {
         fail(kind === 'truncated' ? 'lost' : 'protocol', cause);
       },
       onExcess: (bytesIn, bytesOut) => {
-        exceed({ of: 'decompression', bytesIn, bytesOut });
+        fail('limit', decompressionError(request, bytesIn, bytesOut));
       },
       onDrain: () => {
         if (!paused) controller?.resume();
@@ -177,7 +166,7 @@ export const undiciTransport: Transport = (request, handler) => {
         if ((error as { code?: unknown }).code === 'UND_ERR_HEADERS_OVERFLOW') {
           // A caller's dispatcher has a limit of its own, and does not tell it.
           const isOurs = request.dispatcher === undefined;
-          exceed({ of: 'headers', maxBytes: isOurs ? (request.maxHeaderBytes ?? maxHeaderSize) : undefined });
+          fail('limit', headersError(request, isOurs ? (request.maxHeaderBytes ?? maxHeaderSize) : undefined));
           return;
         }
         lost = () => {

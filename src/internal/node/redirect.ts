@@ -1,3 +1,8 @@
+import { HTTPError, LimitError, type MillraceError } from '../../errors.js';
+import { readRequestId } from '../httpError.js';
+import type { AskedAgain, NextRequest, ResponseHead } from '../io.js';
+import { redactURL } from '../redactURL.js';
+
 /** What to do with an answer whose status is a redirect. */
 export type Redirection =
   | { readonly kind: 'none' }
@@ -21,6 +26,35 @@ export interface RedirectedRequest {
   readonly followed: number;
   readonly maxRedirects: number;
   readonly redirect: 'follow' | 'error';
+}
+
+/** What becomes of an answer: the next request, or the error of a redirect that is not followed; `undefined` for what is none. */
+export function redirected(head: ResponseHead, request: AskedAgain): NextRequest | MillraceError | undefined {
+  const { url, body, headers, followed, maxRedirects } = request;
+  const next = decideRedirect(head.status, head.headers['location'], { ...request, hasBody: body !== undefined });
+  if (next.kind === 'none') return undefined;
+  if (next.kind === 'follow') {
+    return {
+      url: next.url,
+      method: next.method,
+      body: next.keepBody ? body : undefined,
+      headers: next.keepHeaders ? headers : {},
+    };
+  }
+  const where = redactURL(url);
+  const context = { url: where, status: head.status };
+  if (next.kind === 'limit') {
+    return new LimitError(
+      'maxRedirects',
+      maxRedirects,
+      `HTTP ${String(head.status)} from ${where}: ${String(followed)} redirects were followed already (maxRedirects)`,
+      { context },
+    );
+  }
+  return new HTTPError(
+    `HTTP ${String(head.status)} from ${where}: the redirect was not followed, since ${next.because}`,
+    { status: head.status, requestId: readRequestId(head.headers), context },
+  );
 }
 
 const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { decideRedirect, type RedirectedRequest } from '../../src/internal/redirect.js';
+import { decideRedirect, type RedirectedRequest } from '../../../src/internal/node/redirect.js';
 
 function decide(
   status: number,
