@@ -60,6 +60,9 @@ export class Answer {
   readonly #received: ReceivedText;
   readonly #skips: boolean;
   readonly #emit: Emit;
+  readonly #deliver: Emit;
+  /** It is a connection to the same work. */
+  readonly #isOn: boolean;
   /** Whether a raw frame is part of the assistant's turn. */
   readonly #needs: TurnOptions<unknown>['needs'];
   /** Set until the first piece of an answer that is asked for again. */
@@ -79,16 +82,18 @@ export class Answer {
     this.#skips = options.onMalformed === 'skip';
     this.#needs = dialect.turn?.needs;
     if (going === 'anew' || going === 'continued') this.#again = { going, left: new Map(position.preamble), held: [] };
-    const emit: Emit = (event) => {
-      this.#note(event);
-      deliver(event);
-    };
+    this.#isOn = going === 'on';
+    this.#deliver = deliver;
     this.#emit = (event): void => {
-      // A connection to the same work shows its state once more.
-      if (going === 'on' && event.type === 'status' && event.status === position.lastStatus) return;
-      if (this.#again !== undefined) this.#begin(this.#again, event, emit);
-      else emit(event.type === 'restart' ? this.#restart(event.because) : event);
+      // Most events are text, and each call on its way is paid for by every token.
+      if (event.type === 'text' && this.#again === undefined) this.#tell(event);
+      else this.#take(event);
     };
+  }
+
+  /** What a parser may ask whose events come here alone. */
+  get shortcut(): Decoder['shortcut'] {
+    return this.#decoder.shortcut;
   }
 
   /** What the stream said it is, and how far it has told. */
@@ -101,11 +106,23 @@ export class Answer {
     this.#decoder.reattached?.();
   }
 
+  #take(event: StreamEvent): void {
+    // A connection to the same work shows its state once more.
+    if (this.#isOn && event.type === 'status' && event.status === this.#position.lastStatus) return;
+    if (this.#again !== undefined) this.#begin(this.#again, event);
+    else this.#tell(event.type === 'restart' ? this.#restart(event.because) : event);
+  }
+
+  #tell(event: StreamEvent): void {
+    this.#note(event);
+    this.#deliver(event);
+  }
+
   /**
    * The beginning of an answer that is asked for again: what came before the first piece was told before. The first piece, or
    * an end without one, voids what was delivered; not before it, since until then that is all there is.
    */
-  #begin(again: Again, event: StreamEvent, emit: Emit): void {
+  #begin(again: Again, event: StreamEvent): void {
     // A part of the new turn, and not of the one that is void: it comes after the restart.
     if (this.#isNeeded(event) && again.held.length < MAX_HELD) {
       again.held.push(event);
@@ -117,16 +134,16 @@ export class Answer {
       return;
     }
     if (PREAMBLE.has(event.type)) {
-      emit(event);
+      this.#tell(event);
       return;
     }
     this.#again = undefined;
-    if (again.going === 'continued') emit(CONTINUED);
+    if (again.going === 'continued') this.#tell(CONTINUED);
     else if (event.type !== 'restart') {
-      if (this.#position.content) emit(this.#restart(this.#position.keeper?.because ?? 'it was asked for again'));
+      if (this.#position.content) this.#tell(this.#restart(this.#position.keeper?.because ?? 'it was asked for again'));
       else this.#position.reset();
     }
-    for (const held of again.held) emit(held);
+    for (const held of again.held) this.#tell(held);
     this.#emit(event);
   }
 
@@ -197,11 +214,16 @@ export class Answer {
     return (this.#position.isFirstOutput ??= selectOutput())(place);
   }
 
+  /** What comes before the answer's first piece. */
+  #notePreamble(event: StreamEvent): void {
+    const { preamble } = this.#position;
+    if (REPEATED.has(event.type) && !this.#isNeeded(event))
+      preamble.set(event.type, (preamble.get(event.type) ?? 0) + 1);
+  }
+
   #note(event: StreamEvent): void {
     const flow = this.#flow;
-    const { content, preamble } = this.#position;
-    if (!content && REPEATED.has(event.type) && !this.#isNeeded(event))
-      preamble.set(event.type, (preamble.get(event.type) ?? 0) + 1);
+    if (!this.#position.content) this.#notePreamble(event);
     switch (event.type) {
       case 'text':
         if (this.#isOfFirstOutput(event)) {

@@ -1,6 +1,7 @@
 import type { Observable, Subscriber } from 'rxjs';
 import { AbortError, InterruptedError, MillraceError } from '../errors.js';
 import type { Dialect, Proof } from '../protocol/dialect.js';
+import { MatchedEvent } from '../protocol/template.js';
 import type { StreamEvent, WarningEvent, WireEvent } from '../types.js';
 import { Answer, type DecodeOptions } from './answer.js';
 import { tellAttempt } from './diagnostics.js';
@@ -124,7 +125,7 @@ export function connectDecoder(subscriber: Subscriber<StreamEvent>, decoding: De
     return {
       next: (event) => {
         if (isDecoding) {
-          waiting.push(event);
+          waiting.push(event instanceof MatchedEvent ? event.copy() : event);
           return;
         }
         scope.current();
@@ -134,8 +135,10 @@ export function connectDecoder(subscriber: Subscriber<StreamEvent>, decoding: De
         isDecoding = true;
         try {
           let proof = answer.push(event);
-          for (let next = waiting.shift(); isOpen(proof) && next !== undefined; next = waiting.shift()) {
-            proof = answer.push(next);
+          // Seldom any, and to look at the length costs less than to take none.
+          while (waiting.length > 0 && isOpen(proof)) {
+            const next = waiting.shift();
+            if (next !== undefined) proof = answer.push(next);
           }
           lastProof = proof;
           if (proof === 'done') complete();

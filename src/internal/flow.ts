@@ -48,12 +48,16 @@ interface Stack {
   readonly orphans: Set<Flow>;
   /** Doors whose readers wait for an item. */
   readonly awaiting: Set<Scope>;
+  /** How many chunks of bodies are being delivered, one inside the other. */
+  chunks: number;
+  /** Flows that moved since the first of them came: the clock is read once for all, when it is done. */
+  readonly moved: Flow[];
 }
 
 const PLAIN_STOP: Leaving = { verb: 'stop', by: 'unsubscribe' };
 
 // Under a global symbol, so that two copies of the package in one process agree. The number is the layout's version.
-const KEY = Symbol.for('millrace.flow.1');
+const KEY = Symbol.for('millrace.flow.2');
 const shared = globalThis as { [KEY]?: Stack };
 const stack: Stack = (shared[KEY] ??= {
   delivering: undefined,
@@ -64,6 +68,8 @@ const stack: Stack = (shared[KEY] ??= {
   apart: false,
   orphans: new Set(),
   awaiting: new Set(),
+  chunks: 0,
+  moved: [],
 });
 
 /** What a flow knows of itself from the start. */
@@ -110,11 +116,13 @@ export class Flow {
   // Clocks, in the scheduler's milliseconds.
   readonly startedAt: number = asyncScheduler.now();
   headersAt: number | undefined;
-  lastByteAt: number | undefined;
   /** The first piece of the answer; a state alone is none. */
   firstContentAt: number | undefined;
-  /** The last piece, or the last change of state or progress. */
-  lastContentAt: number | undefined;
+  #lastByteAt: number | undefined;
+  #lastContentAt: number | undefined;
+  /** Bytes, or a piece, came inside of the chunk that is being delivered. */
+  #isHearing = false;
+  #isMoving = false;
 
   // Evidence.
   state: 'open' | 'complete' | 'error' | 'left' = 'open';
@@ -200,14 +208,23 @@ export class Flow {
 
   onBytes(count = 0): void {
     this.bytes += count;
-    this.lastByteAt = asyncScheduler.now();
+    if (stack.chunks === 0) this.#lastByteAt = asyncScheduler.now();
+    else if (!this.#isHearing) {
+      this.#isHearing = true;
+      if (!this.#isMoving) stack.moved.push(this);
+    }
     for (const { owner } of this.scopes) owner?.onBytes(count);
+  }
+
+  /** When the last byte came. */
+  get lastByteAt(): number | undefined {
+    return this.#isHearing ? asyncScheduler.now() : this.#lastByteAt;
   }
 
   /** Notes a piece of the answer, `chars` of it text of the first output. */
   onContent(chars: number): void {
     this.onMovement();
-    this.firstContentAt ??= this.lastContentAt;
+    if (this.firstContentAt === undefined) this.firstContentAt = this.lastContentAt;
     this.position.content = true;
     this.position.chars += chars;
     this.position.pieces += 1;
@@ -215,7 +232,43 @@ export class Flow {
 
   /** Notes that the work moves, though nothing of the answer came: a changed state, progress. */
   onMovement(): void {
-    this.lastContentAt = asyncScheduler.now();
+    if (stack.chunks === 0) this.#lastContentAt = asyncScheduler.now();
+    else if (!this.#isMoving) {
+      this.#isMoving = true;
+      if (!this.#isHearing) stack.moved.push(this);
+    }
+  }
+
+  /** When the last piece came, or the last change of state or progress. */
+  get lastContentAt(): number | undefined {
+    return this.#isMoving ? asyncScheduler.now() : this.#lastContentAt;
+  }
+
+  /**
+   * Begins to deliver a chunk of its body. However many pieces it holds and however many flows they pass, the clock is read
+   * once, after the last of them.
+   * @returns what goes to {@link endChunk}
+   */
+  beginChunk(bytes: number): Flow | undefined {
+    stack.chunks += 1;
+    this.onBytes(bytes);
+    this.onContent(0); // bytes are all the content that a request without a decoder has
+    return this.beginDelivery();
+  }
+
+  /** Ends what `beginChunk` began. */
+  endChunk(previous: Flow | undefined): void {
+    endDelivery(previous);
+    stack.chunks -= 1;
+    if (stack.chunks > 0) return;
+    const at = asyncScheduler.now();
+    for (const flow of stack.moved) {
+      if (flow.#isHearing) flow.#lastByteAt = at;
+      if (flow.#isMoving) flow.#lastContentAt = at;
+      flow.#isHearing = false;
+      flow.#isMoving = false;
+    }
+    stack.moved.length = 0;
   }
 
   /** Runs a delivery: whoever is reached on this stack is being filled by this flow. */
@@ -353,15 +406,12 @@ export class Scope {
   /** The flow that is delivering now, taken as drawn from; else the one known last. */
   current(): Flow | undefined {
     const { delivering } = stack;
-    if (delivering !== undefined) {
-      this.adopt(delivering);
-      if (delivering !== this.#lastHeard) {
-        this.#lastHeard = delivering;
-        this.#heard.add(delivering);
-      }
-      return delivering;
-    }
-    return this.#last;
+    if (delivering === undefined) return this.#last;
+    if (delivering === this.#lastHeard) return delivering; // adopted before
+    this.adopt(delivering);
+    this.#lastHeard = delivering;
+    this.#heard.add(delivering);
+    return delivering;
   }
 
   /** True for a flow that was seen to deliver here, and did not merely get known while this was being subscribed. */

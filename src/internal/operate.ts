@@ -1,4 +1,4 @@
-import { Observable, type Observer, type OperatorFunction, Subscriber, type Subscription } from 'rxjs';
+import { Observable, type OperatorFunction, Subscriber, type Subscription } from 'rxjs';
 import { leaveAs, type Scope, subscribeWithin, tearDownWithin } from './flow.js';
 import { enterSink, type RunningSink } from './running.js';
 
@@ -63,50 +63,65 @@ export function draw<In>(
   });
 }
 
+/** Of a link that is not connected yet. */
+const NOTHING: DrawHandlers<unknown> = {
+  next: () => {
+    // Nothing comes before it is.
+  },
+};
+
 class Link<In> extends Subscriber<In> {
+  readonly #subscriber: Subscriber<never>;
   readonly #scope: Scope | undefined;
-  readonly #left: (() => void) | undefined;
+  #handlers: DrawHandlers<In> = NOTHING;
 
   constructor(
     subscriber: Subscriber<never>,
     scope: Scope | undefined,
     connect: (upstream: Subscription) => DrawHandlers<In>,
   ) {
-    const observer: Observer<In> = { next: ignore, error: ignore, complete: ignore };
-    // eslint-disable-next-line @typescript-eslint/no-deprecated -- linked before a synchronous source starts
-    super(observer);
-    const fail = (error: unknown): void => {
-      subscriber.error(error);
-    };
-    const complete = (): void => {
-      subscriber.complete();
-    };
-    const handlers = connect(this);
-    const { next, error: onError = fail, complete: onComplete = complete } = handlers;
-    observer.next = (value): void => {
-      try {
-        next(value);
-      } catch (error) {
-        fail(error);
-      }
-    };
-    observer.error = (error: unknown): void => {
-      try {
-        onError(error);
-      } catch (thrown) {
-        fail(thrown);
-      }
-    };
-    observer.complete = (): void => {
-      try {
-        onComplete();
-      } catch (error) {
-        fail(error);
-      }
-    };
+    super();
+    this.#subscriber = subscriber;
     this.#scope = scope;
-    this.#left = handlers.left;
+    this.#handlers = connect(this);
     subscriber.add(this);
+  }
+
+  /** In place of `_next`: each call more on the way of an item is paid for by every token. */
+  override next(value: In): void {
+    if (this.isStopped) {
+      super.next(value); // RxJS may want to know
+      return;
+    }
+    try {
+      this.#handlers.next(value);
+    } catch (error) {
+      this.#subscriber.error(error);
+    }
+  }
+
+  protected override _error(reason: unknown): void {
+    try {
+      const { error } = this.#handlers;
+      if (error === undefined) this.#subscriber.error(reason);
+      else error(reason);
+    } catch (thrown) {
+      this.#subscriber.error(thrown);
+    } finally {
+      this.unsubscribe();
+    }
+  }
+
+  protected override _complete(): void {
+    try {
+      const { complete } = this.#handlers;
+      if (complete === undefined) this.#subscriber.complete();
+      else complete();
+    } catch (error) {
+      this.#subscriber.error(error);
+    } finally {
+      this.unsubscribe();
+    }
   }
 
   override unsubscribe(): void {
@@ -122,11 +137,7 @@ class Link<In> extends Subscriber<In> {
     } finally {
       // A teardown above may throw, such as the callback of a `finalize`: it is over all the same.
       this.#scope.isDrawing = false;
-      this.#left?.();
+      this.#handlers.left?.();
     }
   }
-}
-
-function ignore(): void {
-  // Replaced before the observer is subscribed.
 }

@@ -3,6 +3,7 @@ import { ProtocolError } from '../errors.js';
 import { createJSONDocumentParser } from '../protocol/jsonDocumentParser.js';
 import { createNDJSONParser } from '../protocol/ndjsonParser.js';
 import { createSSEParser, DEFAULT_MAX_LINE_BYTES, type SSEParser } from '../protocol/sseParser.js';
+import type { Shortcut } from '../protocol/template.js';
 import type { WireEvent } from '../types.js';
 import { type BodyParser, connectParser } from './connectParser.js';
 
@@ -27,13 +28,13 @@ export function framingOf(type: string, otherwise: Framing): Framing {
 
 /** Parses a body whose framing is known late: `pick` is called at the first byte, or at the end of a body without any. */
 export function parseBody(pick: () => Framing, limits: FramingLimits): OperatorFunction<Uint8Array, WireEvent> {
-  return connectParser<WireEvent>(() => create(pick(), limits));
+  return connectParser<WireEvent>((shortcut) => create(pick(), limits, shortcut));
 }
 
-function create(framing: Framing, limits: FramingLimits): BodyParser<WireEvent> {
+function create(framing: Framing, limits: FramingLimits, shortcut: Shortcut | undefined): BodyParser<WireEvent> {
   switch (framing) {
     case 'sse':
-      return unlessJSON(createSSEParser(limits));
+      return unlessJSON(createSSEParser(limits, undefined, shortcut));
     case 'ndjson':
       return createNDJSONParser(limits);
     case 'json':

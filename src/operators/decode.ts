@@ -1,6 +1,7 @@
 import type { OperatorFunction } from 'rxjs';
 import { checkDecodeOptions, type DecodeOptions } from '../internal/answer.js';
 import { connectDecoder, openFlow } from '../internal/connectDecoder.js';
+import { withShortcut } from '../internal/connectParser.js';
 import { Flow } from '../internal/flow.js';
 import { operate } from '../internal/operate.js';
 import type { Dialect } from '../protocol/dialect.js';
@@ -40,7 +41,7 @@ export function decode(dialect: Dialect, options: DecodeOptions = {}): OperatorF
       dialect,
       flow: openFlow(new Flow({ dialect }), subscriber),
       options,
-      source: () => source,
+      source: (_, answer) => withShortcut(source, answer.shortcut),
     });
   });
 }

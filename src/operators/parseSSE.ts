@@ -55,5 +55,5 @@ export interface ParseSSEOptions {
 export function parseSSE(options: ParseSSEOptions = {}): OperatorFunction<Uint8Array, ServerSentEvent> {
   const { maxLineBytes = DEFAULT_MAX_LINE_BYTES, maxEventBytes = DEFAULT_MAX_EVENT_BYTES } = options;
   requireAtLeast(1, { maxLineBytes, maxEventBytes });
-  return connectParser(() => createSSEParser({ maxLineBytes, maxEventBytes }));
+  return connectParser((shortcut) => createSSEParser({ maxLineBytes, maxEventBytes }, undefined, shortcut));
 }

@@ -3,7 +3,7 @@ import type { ChoiceFinish, FinishReason, HeartbeatEvent, RawEvent, StreamEvent,
 import { type ErrorReport, isRecord, readErrorBody } from './errorBody.js';
 import { Delivered, Replay } from './replay.js';
 import type { StandardSchema } from './standardSchema.js';
-import { type TemplateOffer, Templates, type TemplateShape, type TemplateUse } from './template.js';
+import { type Shortcut, type TemplateOffer, Templates, type TemplateShape, type TemplateUse } from './template.js';
 import { validate } from './validate.js';
 
 /** Takes one decoded event; called in order, synchronously. @public */
@@ -44,6 +44,8 @@ export interface Decoder {
   readonly place?: StreamPlace | undefined;
   /** How many frames a template decoded, see {@link DialectStream.template}: for measurements. */
   readonly templated?: number | undefined;
+  /** What a parser whose events go to this decoder alone may ask. @internal */
+  readonly shortcut?: Shortcut | undefined;
 }
 
 /** How a decoder works. @public */
@@ -273,7 +275,8 @@ class DialectDecoder<Frame, State> implements Decoder, DialectStream<State> {
       case 'event':
         this.event = event.event;
         this.id = event.id;
-        this.#data(event.data);
+        if (event === this.#templates?.matched && this.#templates.useMatched()) this.templated += 1;
+        else this.#data(event.data);
         break;
       case 'line':
         this.event = 'message';
@@ -363,6 +366,10 @@ class DialectDecoder<Frame, State> implements Decoder, DialectStream<State> {
   identify(id: string, cursor?: string | number): void {
     this.#workId = id;
     this.#cursor = cursor;
+  }
+
+  get shortcut(): Shortcut | undefined {
+    return this.#templates;
   }
 
   get place(): StreamPlace | undefined {

@@ -91,6 +91,25 @@ export abstract class LineParser<Event> {
     }
   }
 
+  /**
+   * Emits what stands at `from` and is known by sight, and what follows it likewise; calls `taken` before each. Called where no line
+   * is unfinished.
+   */
+  protected takeKnown(_chunk: Uint8Array, _from: number, _emit: (event: Event) => void): void {
+    // Nothing is, unless a parser says so.
+  }
+
+  /** All before `to` was read of the chunk in hand. */
+  protected taken(to: number): void {
+    this.#chunkAt = to;
+    this.#atStart = false;
+  }
+
+  /** True where `takeKnown` may know what comes: then no more than a block is decoded before it is asked again. */
+  protected get mayKnow(): boolean {
+    return false;
+  }
+
   /** Emits every line of `text` from `at` on, and advances `at` before each emission. Returns early when stopped. */
   protected abstract scan(emit: (event: Event) => void): void;
   /** Where the bytes after the last line end of `chunk` begin; 0 when it has none. */
@@ -155,6 +174,10 @@ export abstract class LineParser<Event> {
           return;
         }
       }
+      if (this.held.length === 0 && this.mayKnow) {
+        this.takeKnown(this.#chunk, this.#chunkAt, emit);
+        if (this.stopped) return;
+      }
       this.#excess = this.#takeNext();
     }
   }
@@ -173,6 +196,10 @@ export abstract class LineParser<Event> {
     }
     if (this.held.length === 0) {
       const { decodeASCII } = this.reader;
+      if (this.mayKnow) {
+        this.#chunkAt = this.#afterBlock(chunk, from, end);
+        return this.#takeLines(chunk, from, this.#chunkAt, undefined);
+      }
       this.#chunkAt = end;
       if (decodeASCII === undefined || end - from <= SMALL_BYTES) return this.#takeLines(chunk, from, end, undefined);
       const ascii = this.#wide ? undefined : decodeASCII(chunk, from, end);

@@ -3,6 +3,7 @@ import { requireAtLeast } from '../internal/require.js';
 import type { ServerSentEvent } from '../types.js';
 import { type ByteReader, byteReader } from './byteReader.js';
 import { LineParser } from './lineParser.js';
+import type { Shortcut } from './template.js';
 
 /** Limits of {@link createSSEParser}. */
 export interface SSEParserOptions {
@@ -67,13 +68,18 @@ export const DEFAULT_MAX_EVENT_BYTES = 67_108_864;
  * lose one leading space, as values do.
  *
  * @param reader - how bytes are searched and decoded; only tests give one
+ * @param shortcut - knows whole events by sight; what it knows is emitted as one object, good until the next
  * @throws RangeError for a limit below 1
  * @see {@link https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream | HTML, 9.2.5}
  */
-export function createSSEParser(options: SSEParserOptions = {}, reader: ByteReader = byteReader): SSEParser {
+export function createSSEParser(
+  options: SSEParserOptions = {},
+  reader: ByteReader = byteReader,
+  shortcut?: Shortcut,
+): SSEParser {
   const { maxLineBytes = DEFAULT_MAX_LINE_BYTES, maxEventBytes = DEFAULT_MAX_EVENT_BYTES, lastEventId = '' } = options;
   requireAtLeast(1, { maxLineBytes, maxEventBytes });
-  return new EventStreamParser(maxLineBytes, maxEventBytes, lastEventId, reader);
+  return new EventStreamParser(maxLineBytes, maxEventBytes, lastEventId, reader, shortcut);
 }
 
 const LF = 10;
@@ -88,6 +94,7 @@ const LINES_PER_JOIN = 4096;
 class EventStreamParser extends LineParser<ServerSentEvent> implements SSEParser {
   readonly #maxLineBytes: number;
   readonly #maxEventBytes: number;
+  readonly #shortcut: Shortcut | undefined;
 
   // The fields of the event that is being read, and the standard's two ids: as last set, and as of the last blank line.
   #type = '';
@@ -108,8 +115,15 @@ class EventStreamParser extends LineParser<ServerSentEvent> implements SSEParser
   #countedBytes = -1;
   #endsInCR = false;
 
-  constructor(maxLineBytes: number, maxEventBytes: number, lastEventId: string, reader: ByteReader) {
+  constructor(
+    maxLineBytes: number,
+    maxEventBytes: number,
+    lastEventId: string,
+    reader: ByteReader,
+    shortcut: Shortcut | undefined,
+  ) {
     super(reader);
+    this.#shortcut = shortcut;
     this.#maxLineBytes = maxLineBytes;
     this.#maxEventBytes = maxEventBytes;
     this.#id = lastEventId;
@@ -126,6 +140,30 @@ class EventStreamParser extends LineParser<ServerSentEvent> implements SSEParser
 
   end(): void {
     this.finish();
+  }
+
+  protected override get mayKnow(): boolean {
+    return this.#shortcut?.isReady === true;
+  }
+
+  protected override takeKnown(chunk: Uint8Array, from: number, emit: (event: ServerSentEvent) => void): void {
+    const shortcut = this.#shortcut;
+    if (shortcut === undefined || this.#open) return;
+    const { matched } = shortcut;
+    for (let at = from; at < chunk.length && !this.stopped;) {
+      const end = shortcut.fits(chunk, at);
+      // What may be over a limit is measured line by line.
+      if (end === -1 || end - at > this.#maxLineBytes || end - at > this.#maxEventBytes) return;
+      at = end;
+      this.taken(end);
+      this.#lastEventId = this.#id;
+      matched.id = this.#id;
+      try {
+        emit(matched);
+      } finally {
+        matched.clear();
+      }
+    }
   }
 
   protected override skipAtChunk(chunk: Uint8Array): number {
@@ -167,6 +205,7 @@ class EventStreamParser extends LineParser<ServerSentEvent> implements SSEParser
   protected override scan(emit: (event: ServerSentEvent) => void): void {
     const text = this.text;
     const length = text.length;
+    const shortcut = this.#shortcut;
     let at = this.at;
     // The next LF and CR; both are searched once over the whole text, whatever the mixture.
     let lf = -1;
@@ -189,15 +228,21 @@ class EventStreamParser extends LineParser<ServerSentEvent> implements SSEParser
       at = end + 1;
       if (end === cr && text.charCodeAt(at) === LF) at++;
       if (first === 100 /* d */ && isData(text, start)) {
-        const value = text.slice(start + (text.charCodeAt(start + 5) === SPACE ? 6 : 5), end);
+        const from = start + (text.charCodeAt(start + 5) === SPACE ? 6 : 5);
+        const value = text.slice(from, end);
+        const next = this.#data === undefined ? afterBlankLine(text, at, end === lf) : -1;
         if (this.#data !== undefined) {
           this.#addData(value);
-        } else if (text.charCodeAt(at) === LF && end === lf) {
+        } else if (next !== -1) {
           // The common event, one data line and a blank one, in one go.
-          this.at = at + 1;
-          at = this.at;
+          const begin = this.#open ? this.#eventFrom : start;
+          const isAllHere = this.#eventBytes === 0;
+          at = next;
+          this.at = next;
           this.#dispatch(value, emit);
           if (this.stopped) return;
+          if (shortcut?.isLearning === true && isAllHere)
+            shortcut.learn(text.slice(begin, from), text.slice(end, next));
         } else {
           this.#data = value;
           this.#begin(start);
@@ -349,6 +394,13 @@ class EventStreamParser extends LineParser<ServerSentEvent> implements SSEParser
           `An event is larger than ${String(this.#maxEventBytes)} bytes; raise maxEventBytes if it should be`,
         );
   }
+}
+
+/** The end of the blank line at `at`, where it ends in the same way as the line before; -1 where there is none. */
+function afterBlankLine(text: string, at: number, endedInLF: boolean): number {
+  const code = text.charCodeAt(at);
+  if (endedInLF) return code === LF ? at + 1 : -1;
+  return code === CR && text.charCodeAt(at + 1) === LF ? at + 2 : -1;
 }
 
 function indexOrLength(text: string, character: string, from: number): number {

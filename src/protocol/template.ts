@@ -1,4 +1,17 @@
+import type { ServerSentMessage } from '../types.js';
+import { byteReader } from './byteReader.js';
+import {
+  ByteTemplate,
+  type Contents,
+  type HoleKind,
+  NUMBER,
+  type Segment,
+  SPACE,
+  STRING,
+  TEXT,
+} from './byteTemplate.js';
 import { isRecord } from './errorBody.js';
+import { endOfNumber, endOfSpace, endOfString, isDigit, isSpace, QUOTE, readString } from './jsonScan.js';
 
 /**
  * How the frames of one stream are alike, for {@link DialectStream.template}. Paths are the keys and places from the frame down,
@@ -29,15 +42,9 @@ export interface TemplateOffer {
   readonly use: TemplateUse;
 }
 
-/** How a hole is filled: the text, a string or a number that is read or skipped, white space between tokens. */
-const TEXT = 0;
-const STRING = 1;
-const NUMBER = 2;
-const SPACE = 3;
-
 /** A place in a frame that may differ from one frame to the next. */
 interface Hole {
-  readonly kind: typeof TEXT | typeof STRING | typeof NUMBER | typeof SPACE;
+  readonly kind: HoleKind;
   readonly from: number;
   readonly to: number;
   /** The place among the values that are read; -1 where nobody reads it. */
@@ -51,29 +58,58 @@ const MAX_FUTILE = 8;
 const RARELY = 64;
 /** Longer frames are not worth the memory of one. Chosen. */
 const MAX_CHARS = 65_536;
-/** Numbers up to here are whole in a JavaScript number, whatever their digits. */
-const MAX_DIGITS = 15;
 
 /**
  * The templates of one stream. A frame that fits one differs from a frame that was parsed, validated and decoded in nothing but whole
  * JSON strings and numbers at places that its decoder named, and in white space between tokens: so it needs none of the three.
  */
-export class Templates {
+export class Templates implements Shortcut {
   #templates: Template[] = [];
   #futile = 0;
   #offers = 0;
+  /** The template whose framing is not known yet. */
+  #unframed: Template | undefined;
+  #fitted: Template | undefined;
+  isReady = false;
+  readonly matched: MatchedEvent = new MatchedEvent();
 
   /** Uses the template that `data` fits. @returns false where there is none, or its use declines */
   use(data: string, event: string): boolean {
-    const templates = this.#templates;
-    for (let at = 0; at < templates.length; at++) {
-      const template = templates[at];
-      if (template?.event !== event || !template.fits(data)) continue;
-      if (at > 0) this.#toFront(at);
-      this.#futile = 0;
+    for (const template of this.#templates) {
+      if (template.event !== event || !template.fits(data)) continue;
+      this.#prefer(template);
       return template.use(template.text, template.values);
     }
     return false;
+  }
+
+  fits(bytes: Uint8Array, from: number): number {
+    const view = viewOf(bytes);
+    for (const template of this.#templates) {
+      const end = template.framed?.match(view, bytes, from, template) ?? -1;
+      if (end === -1) continue;
+      this.#prefer(template);
+      this.#fitted = template;
+      this.matched.set(bytes, from + template.prefix, end - template.suffix, template.event);
+      return end;
+    }
+    return -1;
+  }
+
+  /** Uses the template that the matched event fitted. @returns false where its use declines */
+  useMatched(): boolean {
+    const fitted = this.#fitted;
+    return fitted?.use(fitted.text, fitted.values) === true;
+  }
+
+  get isLearning(): boolean {
+    return this.#unframed !== undefined;
+  }
+
+  learn(before: string, after: string): void {
+    this.#unframed?.frame(before, after);
+    this.#unframed = undefined;
+    this.isReady = this.#templates.some(({ framed }) => framed !== undefined);
   }
 
   /** Makes a template of a frame that was just decoded from `data`, where that can be done. */
@@ -85,34 +121,100 @@ export class Templates {
     const holes = findHoles(data, shape);
     if (holes === undefined) return;
     const skeleton = skeletonOf(data, holes);
-    const known = this.#templates.findIndex((other) => other.skeleton === skeleton && other.event === event);
-    const before = this.#templates[known];
+    const before = this.#templates.find((other) => other.skeleton === skeleton && other.event === event);
     const template = new Template(data, event, skeleton, holes, use, before);
     if (!isSound(template, data, shape)) return;
-    if (known !== -1) this.#templates.splice(known, 1);
-    this.#templates.unshift(template);
-    if (this.#templates.length > MAX_TEMPLATES) this.#templates.pop();
+    this.#templates = [template, ...this.#templates.filter((other) => other !== before)].slice(0, MAX_TEMPLATES);
+    this.#unframed = template;
   }
 
   clear(): void {
     this.#templates = [];
+    this.isReady = false;
+    this.#unframed = undefined;
+    this.#fitted = undefined;
   }
 
-  #toFront(at: number): void {
-    this.#templates.unshift(...this.#templates.splice(at, 1));
+  /** To the front: the next frame is most likely like this one. */
+  #prefer(template: Template): void {
+    this.#futile = 0;
+    if (this.#templates[0] === template) return;
+    this.#templates = [template, ...this.#templates.filter((other) => other !== template)];
   }
 }
 
-class Template {
+/** What a parser asks before it takes an event apart. */
+export interface Shortcut {
+  /** Where the event ends, with its blank line, that begins at `from`; -1 where it is like none before. What fitted is `matched`. */
+  fits(bytes: Uint8Array, from: number): number;
+  readonly matched: MatchedEvent;
+  /** True where it knows anything. */
+  readonly isReady: boolean;
+  /** True where it wants to be told the framing of the event that was just emitted. */
+  readonly isLearning: boolean;
+  /** The framing: what stood before the data, and after it. */
+  learn(before: string, after: string): void;
+}
+
+const NO_BYTES = new Uint8Array(0);
+
+/** One for all streams, since chunk follows chunk out of one buffer of the network's. */
+let lastView = new DataView(NO_BYTES.buffer);
+
+function viewOf({ buffer }: Uint8Array): DataView {
+  if (lastView.buffer !== buffer) lastView = new DataView(buffer);
+  return lastView;
+}
+
+/** An event that fitted a template. One object for all of a stream's, good until the next one: its data is most often never looked at. */
+export class MatchedEvent implements ServerSentMessage {
+  readonly type = 'event';
+  event = '';
+  id = '';
+  #bytes = NO_BYTES;
+  #from = 0;
+  #to = 0;
+
+  get data(): string {
+    return byteReader.decode(this.#bytes, this.#from, this.#to);
+  }
+
+  set(bytes: Uint8Array, from: number, to: number, event: string): void {
+    this.#bytes = bytes;
+    this.#from = from;
+    this.#to = to;
+    this.event = event;
+  }
+
+  /** It was taken: lets go of the chunk. */
+  clear(): void {
+    this.#bytes = NO_BYTES;
+  }
+
+  /** The event in an object of its own. */
+  copy(): ServerSentMessage {
+    const { type, event, data, id } = this;
+    return { type, event, data, id };
+  }
+}
+
+/** Framings that a template may take in: an event with one line of data and, before it, its name. */
+const BEFORE = /^(?:event: ?([^\r\n]*)\r?\n)?data: ?$/;
+const AFTER = /^(?:\n\n|\r\n\r\n)$/;
+
+class Template implements Contents {
   readonly event: string;
   readonly skeleton: string;
   readonly use: TemplateUse;
-  /** What stands in every hole of the skeleton; empty where the value differed between frames, so that any fits. */
+  /** What stands in every hole of the skeleton; undefined where the value differed between frames, so that any fits. */
   readonly #fixed: readonly (string | undefined)[];
-  readonly #literals: readonly string[];
-  readonly #kinds: readonly number[];
-  readonly #places: readonly number[];
+  readonly #segments: readonly Segment[];
   readonly #last: string;
+  /** With the framing around it; once it is known. */
+  framed: ByteTemplate | undefined;
+  /** Bytes of framing before and after the data. */
+  prefix = 0;
+  suffix = 0;
 
   /** What the frame that fitted last had. */
   text = '';
@@ -129,123 +231,61 @@ class Template {
     this.event = event;
     this.skeleton = skeleton;
     this.use = use;
-    const literals: string[] = [];
-    const open: Hole[] = [];
+    const segments: Segment[] = [];
     let at = 0;
     // What nobody reads is looked at only where it is known to change: a literal is cheaper.
-    this.#fixed = holes.map((hole, index) => {
-      const { kind, from, to, value } = hole;
+    this.#fixed = holes.map(({ kind, from, to, value }, index) => {
       const content = data.slice(from, to);
       const isFixed = kind !== TEXT && value === -1 && (before === undefined || before.#fixed[index] === content);
       if (isFixed) return copyOf(content);
-      literals.push(copyOf(data.slice(at, from)));
-      open.push(hole);
+      segments.push({ literal: copyOf(data.slice(at, from)), kind, place: value });
       at = to;
       return undefined;
     });
-    this.#literals = literals;
-    this.#kinds = open.map(({ kind }) => kind);
-    this.#places = open.map(({ value }) => value);
+    this.#segments = segments;
     this.#last = copyOf(data.slice(at));
+  }
+
+  /** Takes the framing in, where it is one that says nothing else. */
+  frame(before: string, after: string): void {
+    const plain = BEFORE.exec(before);
+    const isOfEvent = plain !== null && (plain[1] || 'message') === this.event;
+    const [first, ...others] = this.#segments;
+    // Data of several lines is framed otherwise.
+    const isOneLine = !this.skeleton.includes('\n') && !this.skeleton.includes('\r');
+    if (!isOfEvent || !AFTER.test(after) || first === undefined || !isOneLine) return;
+    this.prefix = before.length;
+    this.suffix = after.length;
+    this.framed = ByteTemplate.of([{ ...first, literal: before + first.literal }, ...others], this.#last + after);
   }
 
   /** Whether `data` is the template's frame but for its holes; `text` and `values` are what it has there. */
   fits(data: string): boolean {
-    const literals = this.#literals;
-    let at = 0;
-    for (let hole = 0; hole < literals.length; hole++) {
-      const literal = literals[hole] ?? '';
-      const from = at + literal.length;
+    let end = 0;
+    for (const { literal, kind, place } of this.#segments) {
+      const from = end + literal.length;
       // Five times faster than `startsWith`.
-      if (data.slice(at, from) !== literal) return false;
-      const place = this.#places[hole] ?? -1;
-      switch (this.#kinds[hole]) {
-        case TEXT: {
-          at = endOfString(data, from);
-          if (at <= from) return false;
-          const text = readString(data, from, at);
-          if (text === undefined) return false;
-          this.text = text;
-          break;
-        }
-        case STRING: {
-          at = endOfString(data, from);
-          if (at < from) return false;
-          const value = readString(data, from, at);
-          if (value === undefined) return false;
-          if (place !== -1) this.values[place] = value;
-          break;
-        }
-        case NUMBER: {
-          at = endOfNumber(data, from);
-          if (at <= from) return false;
-          if (place !== -1) this.values[place] = Number(data.slice(from, at));
-          break;
-        }
-        default:
-          at = endOfSpace(data, from);
-      }
+      if (data.slice(end, from) !== literal) return false;
+      if (kind === TEXT || kind === STRING) {
+        end = endOfString(data, from);
+        if (end < from || (kind === TEXT && end === from)) return false;
+        const value = readString(data.slice(from, end));
+        if (value === undefined) return false;
+        if (kind === TEXT) this.text = value;
+        else if (place !== -1) this.values[place] = value;
+      } else if (kind === NUMBER) {
+        end = endOfNumber(data, from);
+        if (end === from) return false;
+        if (place !== -1) this.values[place] = Number(data.slice(from, end));
+      } else end = endOfSpace(data, from);
     }
-    return data.length - at === this.#last.length && data.slice(at) === this.#last;
+    return data.length - end === this.#last.length && data.slice(end) === this.#last;
   }
 
   /** The template's frame with other contents in its holes. */
-  fill(contents: (kind: number, place: number) => string): string {
-    return (
-      this.#literals
-        .map((literal, hole) => literal + contents(this.#kinds[hole] ?? TEXT, this.#places[hole] ?? -1))
-        .join('') + this.#last
-    );
+  fill(contents: (kind: HoleKind, place: number) => string): string {
+    return this.#segments.map(({ literal, kind, place }) => literal + contents(kind, place)).join('') + this.#last;
   }
-}
-
-const QUOTE = 0x22;
-const BACKSLASH = 0x5c;
-
-/** The place of the quote that ends the string whose content begins at `from`; -1 where there is none, or a character that JSON forbids. */
-function endOfString(data: string, from: number): number {
-  for (let at = from; at < data.length; at++) {
-    const code = data.charCodeAt(at);
-    if (code === QUOTE) return at;
-    if (code === BACKSLASH) at++;
-    else if (code < 0x20) return -1;
-  }
-  return -1;
-}
-
-/** The value of a string's content; `undefined` where it holds an escape that is none. */
-function readString(data: string, from: number, to: number): string | undefined {
-  const content = data.slice(from, to);
-  if (!content.includes('\\')) return content;
-  try {
-    return JSON.parse(`"${content}"`) as string;
-  } catch {
-    return undefined; // it is parsed with its frame, and fails there
-  }
-}
-
-/** The end of the whole number at `from`; `from` where there is none that is taken. */
-function endOfNumber(data: string, from: number): number {
-  let at = from;
-  while (isDigit(data.charCodeAt(at))) at++;
-  const isTaken = at - from <= MAX_DIGITS && (at - from === 1 || data.charCodeAt(from) !== ZERO);
-  return isTaken ? at : from;
-}
-
-const ZERO = 0x30;
-
-function isDigit(code: number): boolean {
-  return code >= ZERO && code <= 0x39;
-}
-
-function endOfSpace(data: string, from: number): number {
-  let at = from;
-  while (isSpace(data.charCodeAt(at))) at++;
-  return at;
-}
-
-function isSpace(code: number): boolean {
-  return code === 0x20 || code === 0x0a || code === 0x0d || code === 0x09;
 }
 
 function skeletonOf(data: string, holes: readonly Hole[]): string {
@@ -295,7 +335,7 @@ function findHoles(data: string, { text, read = [], skip }: TemplateShape): read
     } else if (code === QUOTE) {
       const to = endOfString(data, at + 1);
       if (to === -1) return undefined;
-      if (level?.isObject === true && level.key === undefined) level.key = readString(data, at + 1, to);
+      if (level?.isObject === true && level.key === undefined) level.key = readString(data.slice(at + 1, to));
       else note(STRING, at + 1, to);
       at = to + 1;
     } else if (isDigit(code)) {

@@ -1,4 +1,4 @@
-import type { Emit } from '../protocol/dialect.js';
+import type { DialectStream, Emit } from '../protocol/dialect.js';
 import { isRecord } from '../protocol/errorBody.js';
 import { InlineThinking } from '../protocol/inlineThinking.js';
 import type { ChoiceFinish, OutputPlace, StreamEvent } from '../types.js';
@@ -101,13 +101,20 @@ export class ChatChoice {
   }
 
   /** Does what `read` does for a part like one that was plain. @returns false where it would do something else */
-  say({ type, state }: PlainText, text: string, emit: Emit): boolean {
+  say({ type, state }: PlainText, text: string, stream: Pick<DialectStream<unknown>, 'emit'>): boolean {
     if (state !== '' && state !== this.#state) return false;
-    if (this.#inline !== undefined && (this.#inline.isHolding || text.includes('<'))) return false;
+    const isInline = type === 'text' && this.#inline !== undefined;
+    if (isInline && (this.#inline.isHolding || text.includes('<'))) return false;
     this.#hasContent = true;
     this.finish = undefined;
-    if (type === 'text') this.#text(text, emit);
-    else this.#think(text, emit);
+    if (isInline) {
+      this.#inline.push(
+        text,
+        this.#sayTo((event) => {
+          stream.emit(event);
+        }),
+      );
+    } else stream.emit(textEvent(type, text, type === 'text' ? this.#output : this.#thinking));
     return true;
   }
 

@@ -130,11 +130,8 @@ export class ChatReader {
 
   /** Frames that bring nothing but a text are alike. */
   #offer(choice: ChatChoice, plain: PlainText, extras: string, stream: DialectStream<unknown>): void {
-    const emit: Emit = (event) => {
-      stream.emit(event);
-    };
     stream.template({ text: `choices.0.${plain.path}`, skip: SKIPPED }, (text) => {
-      if ((extras !== '' && extras !== this.#extras) || !choice.say(plain, text, emit)) return false;
+      if ((extras !== '' && extras !== this.#extras) || !choice.say(plain, text, stream)) return false;
       stream.reopen(); // as in `#prove`: this choice has not ended
       return true;
     });

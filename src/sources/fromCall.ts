@@ -14,6 +14,7 @@ import {
   type Verb,
 } from '../internal/flow.js';
 import { hasCode } from '../internal/hasCode.js';
+import { withShortcut } from '../internal/connectParser.js';
 import { encodeLastEventId } from '../internal/lastEventId.js';
 import { onAbort } from '../internal/onAbort.js';
 import { link } from '../internal/operate.js';
@@ -537,7 +538,7 @@ class Asking {
         onOpen?.();
       },
     });
-    const frames = body.pipe(parseBody(() => framing, this.#options));
+    const frames = withShortcut(body.pipe(parseBody(() => framing, this.#options)), this.#answer.shortcut);
     this.#within(() => {
       if (this.#going !== 'on') {
         this.#requests.add(frames.subscribe(this.#frames));

@@ -377,11 +377,12 @@ class Exchange {
 
   #onData(chunk: Uint8Array): void {
     if (this.#phase === 'streaming') {
-      this.#flow.onBytes(chunk.length);
-      this.#flow.onContent(0); // bytes are all the content that a request without a decoder has
-      this.#flow.deliver(() => {
+      const previous = this.#flow.beginChunk(chunk.length);
+      try {
         this.#subscriber.next(chunk);
-      });
+      } finally {
+        this.#flow.endChunk(previous);
+      }
     } else if (this.#phase === 'reading error') {
       this.#collecting?.add(chunk);
     } else if (this.#phase === 'draining') {

@@ -47,6 +47,10 @@ class CheckedDecoder implements Decoder {
     return this.#fast.templated;
   }
 
+  get shortcut(): Decoder['shortcut'] {
+    return this.#fast.shortcut;
+  }
+
   push(event: WireEvent, emit: Emit): Proof {
     return this.#compare(emit, (decoder, to) => decoder.push(event, to));
   }

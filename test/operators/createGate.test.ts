@@ -672,7 +672,7 @@ describe('a gate over sockets', () => {
           retryOnDisconnect({ random: () => 0 }),
         ),
       );
-    server.next({ status: 429, headers: { 'retry-after-ms': '300' } });
+    server.next({ status: 429, headers: { 'retry-after-ms': '1000' } });
     const limited = ['limited 1', 'limited 2'].map((model) => ask('limited', model));
     await server.nextRequest();
     await vi.waitUntil(() => gate.state('limited').closedForMs > 0, { interval: 1 });

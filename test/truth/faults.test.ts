@@ -117,7 +117,7 @@ afterAll(async () => {
     expect(activeTimers() - timersBefore).toBeLessThanOrEqual(4);
   });
   // No flow is open that nobody draws from.
-  const stack = (globalThis as Readonly<Record<symbol, unknown>>)[Symbol.for('millrace.flow.1')];
+  const stack = (globalThis as Readonly<Record<symbol, unknown>>)[Symbol.for('millrace.flow.2')];
   expect(stack).toMatchObject({ orphans: new Set(), delivering: undefined, subscribing: undefined });
 });
 

@@ -1,0 +1,184 @@
+import { byteReader } from './byteReader.js';
+import { BACKSLASH, FIRST_PRINTABLE, isDigit, isSpace, isWhole, QUOTE, readString, ZERO } from './jsonScan.js';
+
+/** How a hole is filled: the text, a string or a number that is read or skipped, white space between tokens. */
+export const TEXT = 0;
+export const STRING = 1;
+export const NUMBER = 2;
+export const SPACE = 3;
+export type HoleKind = typeof TEXT | typeof STRING | typeof NUMBER | typeof SPACE;
+
+/** What a frame has in the holes of its template. */
+export interface Contents {
+  text: string;
+  readonly values: (string | number)[];
+}
+
+/** What stands before each hole, and what the hole is. */
+export interface Segment {
+  readonly literal: string;
+  readonly kind: HoleKind;
+  /** The place among the values that are read; -1 where nobody reads it. */
+  readonly place: number;
+}
+
+interface Hole extends Omit<Segment, 'literal'> {
+  readonly literal: Literal;
+}
+
+/** A template with its framing, for the bytes of a body. */
+export class ByteTemplate {
+  readonly #holes: readonly Hole[];
+  readonly #last: Literal;
+
+  private constructor(segments: readonly Segment[], last: string) {
+    this.#holes = segments.map(({ literal, kind, place }) => ({ literal: new Literal(literal), kind, place }));
+    this.#last = new Literal(last);
+  }
+
+  /** @returns undefined where a literal is not all ASCII */
+  static of(segments: readonly Segment[], last: string): ByteTemplate | undefined {
+    const isASCII = [...segments.map(({ literal }) => literal), last].every((literal) => ASCII.test(literal));
+    return isASCII ? new ByteTemplate(segments, last) : undefined;
+  }
+
+  /**
+   * Where the frame ends that begins at `from` and is the template's but for its holes; -1 where it is not, or is not all there.
+   * @param view - of the whole buffer of `bytes`
+   */
+  match(view: DataView, bytes: Uint8Array, from: number, contents: Contents): number {
+    const base = bytes.byteOffset;
+    const length = bytes.length;
+    let end = from;
+    for (const hole of this.#holes) {
+      const { literal, kind } = hole;
+      const at = end + literal.length;
+      if (at > length || !literal.stands(view, base + end)) return -1;
+      if (kind === TEXT || kind === STRING) {
+        end = endOfString(bytes, at);
+        if (end === -1 || (kind === TEXT && end === at)) return -1;
+        if (kind === TEXT || hole.place !== -1 || bytes.indexOf(BACKSLASH, at) < end) {
+          const value = textOf(bytes, at, end);
+          if (value === undefined) return -1;
+          if (kind === TEXT) contents.text = value;
+          else if (hole.place !== -1) contents.values[hole.place] = value;
+        }
+      } else if (kind === NUMBER) {
+        end = at;
+        let value = 0;
+        for (; end < length && isDigit(bytes[end] ?? 0); end++) value = value * 10 + (bytes[end] ?? ZERO) - ZERO;
+        if (!isWhole(end - at, bytes[at] ?? 0)) return -1;
+        if (hole.place !== -1) contents.values[hole.place] = value;
+      } else {
+        end = at;
+        while (end < length && isSpace(bytes[end] ?? 0)) end++;
+      }
+    }
+    const last = this.#last;
+    return end + last.length <= length && last.stands(view, base + end) ? end + last.length : -1;
+  }
+}
+
+/** The place of the quote that ends the string whose content begins at `from`; -1 where there is none, or a byte that JSON forbids. */
+function endOfString(bytes: Uint8Array, from: number): number {
+  const { length } = bytes;
+  for (let at = from; at < length; at++) {
+    const code = bytes[at] ?? 0;
+    if (code === QUOTE) return at;
+    if (code === BACKSLASH) at++;
+    else if (code < FIRST_PRINTABLE) return -1;
+  }
+  return -1;
+}
+
+/** The value of a string's content; `undefined` where it holds an escape that is none. */
+function textOf(bytes: Uint8Array, from: number, to: number): string | undefined {
+  const length = to - from;
+  let all = 0;
+  if (length <= MAX_SHORT) {
+    for (let at = from; at < to; at++) {
+      const code = bytes[at] ?? 0;
+      if (code === BACKSLASH) all = 0x80;
+      all |= code;
+    }
+    if (all < 0x80) return shortText(bytes, from, length);
+  }
+  return readString(byteReader.decode(bytes, from, to));
+}
+
+const ASCII = /^[\u0001-\u007f]*$/;
+const WORD = 8;
+
+/** Bytes that are compared eight at a time, as numbers: half the time of decoding them and comparing the text. */
+class Literal {
+  readonly length: number;
+  readonly #bytes: Uint8Array;
+  /** The whole words, and the last eight bytes once more. Of ASCII, so none of them is NaN, which would equal nothing. */
+  readonly #words: Float64Array;
+
+  constructor(text: string) {
+    this.#bytes = Uint8Array.from(text, (character) => character.charCodeAt(0));
+    this.length = text.length;
+    const view = new DataView(this.#bytes.buffer);
+    this.#words = Float64Array.from({ length: this.length < WORD ? 0 : Math.ceil(this.length / WORD) }, (_, index) =>
+      view.getFloat64(Math.min(index * WORD, this.length - WORD), true),
+    );
+  }
+
+  /** @param at - in `view`, which reaches far enough */
+  stands(view: DataView, at: number): boolean {
+    const words = this.#words;
+    const last = words.length - 1;
+    if (last === -1) {
+      for (let index = 0; index < this.length; index++) {
+        if (view.getUint8(at + index) !== this.#bytes[index]) return false;
+      }
+      return true;
+    }
+    let index = 0;
+    let place = at;
+    // Four in one go, since this is most of what a frame costs.
+    for (; index + 3 < last; index += 4, place += 4 * WORD) {
+      if (
+        view.getFloat64(place, true) !== words[index] ||
+        view.getFloat64(place + WORD, true) !== words[index + 1] ||
+        view.getFloat64(place + 2 * WORD, true) !== words[index + 2] ||
+        view.getFloat64(place + 3 * WORD, true) !== words[index + 3]
+      ) {
+        return false;
+      }
+    }
+    for (; index < last; index++, place += WORD) if (view.getFloat64(place, true) !== words[index]) return false;
+    return view.getFloat64(at + this.length - WORD, true) === words[last];
+  }
+}
+
+/** Up to here a call of the engine's own decoder costs more than to put characters together: most tokens. */
+const MAX_SHORT = 9;
+
+/** The text of ASCII bytes, of 1 to `MAX_SHORT`. */
+function shortText(bytes: Uint8Array, from: number, length: number): string {
+  const at = (index: number): number => bytes[from + index] ?? 0;
+  switch (length) {
+    case 0:
+      return '';
+    case 1:
+      return String.fromCharCode(at(0));
+    case 2:
+      return String.fromCharCode(at(0), at(1));
+    case 3:
+      return String.fromCharCode(at(0), at(1), at(2));
+    case 4:
+      return String.fromCharCode(at(0), at(1), at(2), at(3));
+    case 5:
+      return String.fromCharCode(at(0), at(1), at(2), at(3), at(4));
+    case 6:
+      return String.fromCharCode(at(0), at(1), at(2), at(3), at(4), at(5));
+    case 7:
+      return String.fromCharCode(at(0), at(1), at(2), at(3), at(4), at(5), at(6));
+    case 8:
+      return String.fromCharCode(at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7));
+    default:
+      return String.fromCharCode(at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7), at(8));
+  }
+}
