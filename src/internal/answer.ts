@@ -163,7 +163,7 @@ export class Answer {
     let proof: Proof;
     try {
       proof =
-        event instanceof StoredDocument
+        event.type === 'line' && event instanceof StoredDocument
           ? (this.#decoder.stored?.(event.work, this.#emit) ?? 'open')
           : this.#decoder.push(event, this.#emit);
     } catch (error) {

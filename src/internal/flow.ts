@@ -224,7 +224,7 @@ export class Flow {
   /** Notes a piece of the answer, `chars` of it text of the first output. */
   onContent(chars: number): void {
     this.onMovement();
-    if (this.firstContentAt === undefined) this.firstContentAt = this.lastContentAt;
+    this.firstContentAt ??= this.lastContentAt;
     this.position.content = true;
     this.position.chars += chars;
     this.position.pieces += 1;
@@ -262,13 +262,12 @@ export class Flow {
     stack.chunks -= 1;
     if (stack.chunks > 0) return;
     const at = asyncScheduler.now();
-    for (const flow of stack.moved) {
+    for (let flow = stack.moved.pop(); flow !== undefined; flow = stack.moved.pop()) {
       if (flow.#isHearing) flow.#lastByteAt = at;
       if (flow.#isMoving) flow.#lastContentAt = at;
       flow.#isHearing = false;
       flow.#isMoving = false;
     }
-    stack.moved.length = 0;
   }
 
   /** Runs a delivery: whoever is reached on this stack is being filled by this flow. */

@@ -80,6 +80,7 @@ class Link<In> extends Subscriber<In> {
     scope: Scope | undefined,
     connect: (upstream: Subscription) => DrawHandlers<In>,
   ) {
+    // eslint-disable-next-line @typescript-eslint/no-deprecated -- linked before a synchronous source starts
     super();
     this.#subscriber = subscriber;
     this.#scope = scope;
@@ -89,6 +90,7 @@ class Link<In> extends Subscriber<In> {
 
   /** In place of `_next`: each call more on the way of an item is paid for by every token. */
   override next(value: In): void {
+    // eslint-disable-next-line @typescript-eslint/no-deprecated -- as RxJS 7 does itself
     if (this.isStopped) {
       super.next(value); // RxJS may want to know
       return;

@@ -38,8 +38,8 @@ export class ByteTemplate {
 
   /** @returns undefined where a literal is not all ASCII */
   static of(segments: readonly Segment[], last: string): ByteTemplate | undefined {
-    const isASCII = [...segments.map(({ literal }) => literal), last].every((literal) => ASCII.test(literal));
-    return isASCII ? new ByteTemplate(segments, last) : undefined;
+    const literals = [...segments.map(({ literal }) => literal), last];
+    return literals.every(isASCII) ? new ByteTemplate(segments, last) : undefined;
   }
 
   /**
@@ -57,7 +57,7 @@ export class ByteTemplate {
       if (kind === TEXT || kind === STRING) {
         end = endOfString(bytes, at);
         if (end === -1 || (kind === TEXT && end === at)) return -1;
-        if (kind === TEXT || hole.place !== -1 || bytes.indexOf(BACKSLASH, at) < end) {
+        if (kind === TEXT || hole.place !== -1 || hasEscape(bytes, at, end)) {
           const value = textOf(bytes, at, end);
           if (value === undefined) return -1;
           if (kind === TEXT) contents.text = value;
@@ -91,6 +91,11 @@ function endOfString(bytes: Uint8Array, from: number): number {
   return -1;
 }
 
+function hasEscape(bytes: Uint8Array, from: number, to: number): boolean {
+  for (let at = from; at < to; at++) if (bytes[at] === BACKSLASH) return true;
+  return false;
+}
+
 /** The value of a string's content; `undefined` where it holds an escape that is none. */
 function textOf(bytes: Uint8Array, from: number, to: number): string | undefined {
   const length = to - from;
@@ -106,7 +111,10 @@ function textOf(bytes: Uint8Array, from: number, to: number): string | undefined
   return readString(byteReader.decode(bytes, from, to));
 }
 
-const ASCII = /^[\u0001-\u007f]*$/;
+function isASCII(text: string): boolean {
+  return Array.from(text, (character) => character.charCodeAt(0)).every((code) => code < 0x80);
+}
+
 const WORD = 8;
 
 /** Bytes that are compared eight at a time, as numbers: half the time of decoding them and comparing the text. */

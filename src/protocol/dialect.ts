@@ -125,7 +125,8 @@ export interface DialectStream<State> {
    * Frames with another event name, another key, or another value anywhere but in the members of `shape`, are not alike.
    *
    * `use` must do exactly what `decode` would, for every text that is not empty; what it takes for granted of the state it has to look at,
-   * and to return false where that has changed. {@link checkTemplates} tries it.
+   * and to return false where that has changed. Neither the schema of a frame nor `error` is asked about such a text. Of several in one
+   * frame the last counts. `checkTemplates` of `millrace/testing` tries it.
    */
   template(shape: TemplateShape, use: TemplateUse): void;
 }
@@ -217,8 +218,15 @@ export interface DialectOptions<Frame, State, Turn = unknown> {
 export function dialect<Frame, State = undefined, Turn = unknown>(
   options: DialectOptions<Frame, State, Turn>,
 ): Dialect<Turn> {
-  const { name = 'custom', framing = 'sse', turn } = options;
-  return { name, framing, decoder: (of) => new DialectDecoder(name, options, of), ...(turn && { turn }) };
+  const { name = 'custom', framing = 'sse', turn, marker, fillers = [] } = options;
+  // A marker that is JSON itself may look like a frame.
+  const mayLookAlike = [marker ?? [], fillers].flat().some((text) => typeof parsed(text) !== 'string');
+  return {
+    name,
+    framing,
+    decoder: ({ templates = true } = {}) => new DialectDecoder(name, options, templates && !mayLookAlike),
+    ...(turn && { turn }),
+  };
 }
 
 interface Finish {
@@ -260,7 +268,7 @@ class DialectDecoder<Frame, State> implements Decoder, DialectStream<State> {
   /** The last line was cut: the body is not whole, whatever its framing says. */
   #isCut = false;
 
-  constructor(name: string, options: DialectOptions<Frame, State>, { templates = true }: DecoderOptions = {}) {
+  constructor(name: string, options: DialectOptions<Frame, State>, templates: boolean) {
     this.#name = name;
     this.#options = options;
     this.#templates = templates ? new Templates() : undefined;

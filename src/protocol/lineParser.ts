@@ -106,7 +106,7 @@ export abstract class LineParser<Event> {
   }
 
   /** True where `takeKnown` may know what comes: then no more than a block is decoded before it is asked again. */
-  protected get mayKnow(): boolean {
+  protected mayKnow(): boolean {
     return false;
   }
 
@@ -174,7 +174,7 @@ export abstract class LineParser<Event> {
           return;
         }
       }
-      if (this.held.length === 0 && this.mayKnow) {
+      if (this.#chunk !== undefined && this.held.length === 0 && this.mayKnow()) {
         this.takeKnown(this.#chunk, this.#chunkAt, emit);
         if (this.stopped) return;
       }
@@ -196,7 +196,7 @@ export abstract class LineParser<Event> {
     }
     if (this.held.length === 0) {
       const { decodeASCII } = this.reader;
-      if (this.mayKnow) {
+      if (this.mayKnow()) {
         this.#chunkAt = this.#afterBlock(chunk, from, end);
         return this.#takeLines(chunk, from, this.#chunkAt, undefined);
       }

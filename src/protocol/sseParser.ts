@@ -142,7 +142,7 @@ class EventStreamParser extends LineParser<ServerSentEvent> implements SSEParser
     this.finish();
   }
 
-  protected override get mayKnow(): boolean {
+  protected override mayKnow(): boolean {
     return this.#shortcut?.isReady === true;
   }
 
@@ -150,19 +150,21 @@ class EventStreamParser extends LineParser<ServerSentEvent> implements SSEParser
     const shortcut = this.#shortcut;
     if (shortcut === undefined || this.#open) return;
     const { matched } = shortcut;
-    for (let at = from; at < chunk.length && !this.stopped;) {
-      const end = shortcut.fits(chunk, at);
-      // What may be over a limit is measured line by line.
-      if (end === -1 || end - at > this.#maxLineBytes || end - at > this.#maxEventBytes) return;
-      at = end;
-      this.taken(end);
-      this.#lastEventId = this.#id;
-      matched.id = this.#id;
-      try {
+    try {
+      shortcut.open(chunk);
+      for (let at = from; at < chunk.length;) {
+        const end = shortcut.fits(at);
+        // What may be over a limit is measured line by line.
+        if (end === -1 || end - at > this.#maxLineBytes || end - at > this.#maxEventBytes) return;
+        at = end;
+        this.taken(end);
+        this.#lastEventId = this.#id;
+        matched.id = this.#id;
         emit(matched);
-      } finally {
-        matched.clear();
+        if (this.stopped) return;
       }
+    } finally {
+      shortcut.close();
     }
   }
 

@@ -59,9 +59,24 @@ const RARELY = 64;
 /** Longer frames are not worth the memory of one. Chosen. */
 const MAX_CHARS = 65_536;
 
+const NO_BYTES: Uint8Array = new Uint8Array(0);
+
+/** Larger buffers are not the network's, and not kept alive. */
+const MAX_KEPT_BYTES = 1_048_576;
+/** One for all streams, since chunk follows chunk out of one buffer of the network's. */
+const NO_VIEW: DataView = new DataView(NO_BYTES.buffer);
+let lastView: DataView = NO_VIEW;
+
+function viewOf({ buffer }: Uint8Array): DataView {
+  if (lastView.buffer === buffer) return lastView;
+  const view = new DataView(buffer);
+  if (buffer.byteLength <= MAX_KEPT_BYTES) lastView = view;
+  return view;
+}
+
 /**
  * The templates of one stream. A frame that fits one differs from a frame that was parsed, validated and decoded in nothing but whole
- * JSON strings and numbers at places that its decoder named, and in white space between tokens: so it needs none of the three.
+ * JSON strings and numbers at places that its decoder named, and in blanks and tabs between tokens: so it needs none of the three.
  */
 export class Templates implements Shortcut {
   #templates: Template[] = [];
@@ -70,6 +85,8 @@ export class Templates implements Shortcut {
   /** The template whose framing is not known yet. */
   #unframed: Template | undefined;
   #fitted: Template | undefined;
+  #bytes = NO_BYTES;
+  #view = NO_VIEW;
   isReady = false;
   readonly matched: MatchedEvent = new MatchedEvent();
 
@@ -77,18 +94,30 @@ export class Templates implements Shortcut {
   use(data: string, event: string): boolean {
     for (const template of this.#templates) {
       if (template.event !== event || !template.fits(data)) continue;
+      if (!template.use(template.text, template.values)) return false;
       this.#prefer(template);
-      return template.use(template.text, template.values);
+      return true;
     }
     return false;
   }
 
-  fits(bytes: Uint8Array, from: number): number {
-    const view = viewOf(bytes);
+  open(bytes: Uint8Array): void {
+    this.#bytes = bytes;
+    this.#view = viewOf(bytes);
+  }
+
+  close(): void {
+    this.#bytes = NO_BYTES;
+    this.#view = NO_VIEW;
+    this.matched.clear();
+  }
+
+  fits(from: number): number {
+    const bytes = this.#bytes;
+    const view = this.#view;
     for (const template of this.#templates) {
       const end = template.framed?.match(view, bytes, from, template) ?? -1;
       if (end === -1) continue;
-      this.#prefer(template);
       this.#fitted = template;
       this.matched.set(bytes, from + template.prefix, end - template.suffix, template.event);
       return end;
@@ -99,7 +128,9 @@ export class Templates implements Shortcut {
   /** Uses the template that the matched event fitted. @returns false where its use declines */
   useMatched(): boolean {
     const fitted = this.#fitted;
-    return fitted?.use(fitted.text, fitted.values) === true;
+    if (fitted?.use(fitted.text, fitted.values) !== true) return false;
+    this.#prefer(fitted);
+    return true;
   }
 
   get isLearning(): boolean {
@@ -145,8 +176,11 @@ export class Templates implements Shortcut {
 
 /** What a parser asks before it takes an event apart. */
 export interface Shortcut {
+  /** Gives it a chunk; until `close`, since a chunk that is held keeps a whole buffer of the network's. */
+  open(bytes: Uint8Array): void;
+  close(): void;
   /** Where the event ends, with its blank line, that begins at `from`; -1 where it is like none before. What fitted is `matched`. */
-  fits(bytes: Uint8Array, from: number): number;
+  fits(from: number): number;
   readonly matched: MatchedEvent;
   /** True where it knows anything. */
   readonly isReady: boolean;
@@ -154,16 +188,6 @@ export interface Shortcut {
   readonly isLearning: boolean;
   /** The framing: what stood before the data, and after it. */
   learn(before: string, after: string): void;
-}
-
-const NO_BYTES = new Uint8Array(0);
-
-/** One for all streams, since chunk follows chunk out of one buffer of the network's. */
-let lastView = new DataView(NO_BYTES.buffer);
-
-function viewOf({ buffer }: Uint8Array): DataView {
-  if (lastView.buffer !== buffer) lastView = new DataView(buffer);
-  return lastView;
 }
 
 /** An event that fitted a template. One object for all of a stream's, good until the next one: its data is most often never looked at. */
@@ -186,7 +210,7 @@ export class MatchedEvent implements ServerSentMessage {
     this.event = event;
   }
 
-  /** It was taken: lets go of the chunk. */
+  /** Lets go of the chunk. */
   clear(): void {
     this.#bytes = NO_BYTES;
   }
@@ -196,6 +220,11 @@ export class MatchedEvent implements ServerSentMessage {
     const { type, event, data, id } = this;
     return { type, event, data, id };
   }
+}
+
+/** An event without a name, or with an empty one, is a `message`. */
+function nameOf(name = ''): string {
+  return name === '' ? 'message' : name;
 }
 
 /** Framings that a template may take in: an event with one line of data and, before it, its name. */
@@ -249,7 +278,7 @@ class Template implements Contents {
   /** Takes the framing in, where it is one that says nothing else. */
   frame(before: string, after: string): void {
     const plain = BEFORE.exec(before);
-    const isOfEvent = plain !== null && (plain[1] || 'message') === this.event;
+    const isOfEvent = plain !== null && nameOf(plain[1]) === this.event;
     const [first, ...others] = this.#segments;
     // Data of several lines is framed otherwise.
     const isOneLine = !this.skeleton.includes('\n') && !this.skeleton.includes('\r');
@@ -271,8 +300,8 @@ class Template implements Contents {
         if (end < from || (kind === TEXT && end === from)) return false;
         const value = readString(data.slice(from, end));
         if (value === undefined) return false;
-        if (kind === TEXT) this.text = value;
-        else if (place !== -1) this.values[place] = value;
+        if (kind === TEXT) this.text = ownText(value);
+        else if (place !== -1) this.values[place] = ownText(value);
       } else if (kind === NUMBER) {
         end = endOfNumber(data, from);
         if (end === from) return false;
@@ -296,6 +325,14 @@ function skeletonOf(data: string, holes: readonly Hole[]): string {
     at = to;
   }
   return copyOf(skeleton + data.slice(at));
+}
+
+/** Strings below that are never slices of another (V8). */
+const MIN_SLICE = 13;
+
+/** What is handed over, and may be kept. */
+function ownText(text: string): string {
+  return text.length < MIN_SLICE ? text : copyOf(text);
 }
 
 /** The same string in memory of its own: a slice keeps all that it was cut from. */
@@ -358,11 +395,11 @@ function findHoles(data: string, { text, read = [], skip }: TemplateShape): read
   return found === read.length + 1 ? holes : undefined;
 }
 
-/** The path of the value that comes next; `undefined` where a key has a dot, since no path could name it. */
+/** The path of the value that comes next; `undefined` where a key is empty or has a dot, since no path could name it. */
 function pathOf(level: Level | undefined): string | undefined {
   if (level === undefined) return '';
   const step = level.isObject ? level.key : String(level.index);
-  if (level.path === undefined || step === undefined || step.includes('.')) return undefined;
+  if (level.path === undefined || step === undefined || step === '' || step.includes('.')) return undefined;
   return level.path === '' ? step : `${level.path}.${step}`;
 }
 
@@ -378,14 +415,15 @@ function endOfToken(data: string, from: number): number {
  * else is changed. It is made so; this sees to it, for repeated keys, too.
  */
 function isSound(template: Template, data: string, { text, read = [] }: TemplateShape): boolean {
+  let word = 'probe';
+  while (data.includes(word)) word += '~';
   let probes = 0;
-  const probe = (): string => `${String(Math.random())}${String((probes += 1))}`;
   const values: (string | number)[] = [];
-  const word = probe();
   const filled = template.fill((kind, place) => {
     if (kind === SPACE) return ' ';
     if (kind === TEXT) return word;
-    const value = kind === NUMBER ? 1_000 + place : probe();
+    probes += 1;
+    const value = kind === NUMBER ? probes : `${word} ${String(probes)}`;
     if (place !== -1) values[place] = value;
     return String(value);
   });

@@ -778,11 +778,12 @@ describe('a new connection that shows the state', () => {
     'is announced to the dialect before its first frame: %s',
     (reattach) => {
       const seen: string[] = [];
-      const stream = resume({
+      const of = make({
         reattach,
         decode: () => seen.push('frame'),
         reattached: () => seen.push('reattached'),
       });
+      const stream = new Reconnecting(of, 'sse', of.decoder());
       stream.read(wire({})).reconnect().read(wire({})).reconnect();
       expect(seen).toEqual(['frame', 'reattached', 'frame', 'reattached']);
     },

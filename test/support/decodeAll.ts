@@ -1,6 +1,7 @@
 import type { Dialect } from '../../src/protocol/dialect.js';
 import { ProviderError } from '../../src/errors.js';
 import { createSSEParser } from '../../src/protocol/sseParser.js';
+import { checkTemplates } from '../../src/testing/checkTemplates.js';
 import type { StreamEvent, WireEvent } from '../../src/types.js';
 
 export interface DecodeAllOptions {
@@ -21,10 +22,13 @@ export interface Decoded {
   readonly toolArguments: string;
 }
 
-/** Decodes a whole body as a stream would, and says how it ended. Errors that are no failure of the provider's are thrown. */
+/**
+ * Decodes a whole body as a stream would, with templates and without, and says how it ended. Errors that are no failure of the
+ * provider's are thrown, a difference between the two ways among them.
+ */
 export function decodeAll(dialect: Dialect, body: string | Uint8Array, options: DecodeAllOptions = {}): Decoded {
   const bytes = typeof body === 'string' ? new TextEncoder().encode(body) : body;
-  const decoder = dialect.decoder();
+  const decoder = checkTemplates(dialect).decoder();
   const events: StreamEvent[] = [];
   const emit = (event: StreamEvent): void => {
     events.push(event);

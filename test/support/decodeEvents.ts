@@ -1,6 +1,7 @@
 import type { Dialect } from '../../src/protocol/dialect.js';
 import { createNDJSONParser } from '../../src/protocol/ndjsonParser.js';
 import { createSSEParser } from '../../src/protocol/sseParser.js';
+import { checkTemplates } from '../../src/testing/checkTemplates.js';
 import type { StreamEvent, WireEvent } from '../../src/types.js';
 
 /** What became of a stream that was decoded without any transport. */
@@ -20,7 +21,7 @@ export function decodeEvents(
   const emit = (event: StreamEvent): void => {
     events.push(event);
   };
-  const decoder = dialect.decoder();
+  const decoder = checkTemplates(dialect).decoder();
   try {
     if (options.submitted !== undefined) decoder.submitted(options.submitted, emit);
     for (const event of wire) {

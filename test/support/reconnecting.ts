@@ -1,4 +1,5 @@
 import type { Decoder, Dialect, Emit, Proof } from '../../src/protocol/dialect.js';
+import { checkTemplates } from '../../src/testing/checkTemplates.js';
 import type { StreamEvent } from '../../src/types.js';
 import { textOf, wireEvents } from './decodeEvents.js';
 
@@ -13,8 +14,13 @@ export class Reconnecting {
     this.events.push(event);
   };
 
-  constructor(dialect: Dialect, framing: 'sse' | 'ndjson' = dialect.framing) {
-    this.#decoder = dialect.decoder();
+  /** @param decoder - with templates and without, unless another one is given */
+  constructor(
+    dialect: Dialect,
+    framing: 'sse' | 'ndjson' = dialect.framing,
+    decoder: Decoder = checkTemplates(dialect).decoder(),
+  ) {
+    this.#decoder = decoder;
     this.#framing = framing;
   }
 
