@@ -11,6 +11,8 @@ export class TurnLog {
   /** Only added to, so that those who were shown its beginning keep it. */
   #closed: StreamEvent[] = [];
   #open: Piece | undefined;
+  /** What came of it so far. */
+  #text = '';
 
   /** The answer begins anew, or another one does. */
   clear(): void {
@@ -48,23 +50,33 @@ export class TurnLog {
   view(): () => readonly StreamEvent[] {
     const closed = this.#closed;
     const { length } = closed;
-    const open = this.#open;
+    const open = this.#piece();
     return () => (open === undefined ? closed.slice(0, length) : [...closed.slice(0, length), open]);
   }
 
   #join(event: Piece): void {
     const open = this.#open;
     if (open?.type === event.type && open.index === event.index && open.name === event.name) {
-      this.#open = { ...open, text: open.text + event.text };
+      this.#text += event.text;
       return;
     }
-    if (open !== undefined) this.#closed.push(open);
+    this.#closeOpen();
     this.#open = event;
+    this.#text = event.text;
+  }
+
+  #piece(): Piece | undefined {
+    return this.#open && { ...this.#open, text: this.#text };
+  }
+
+  #closeOpen(): void {
+    const piece = this.#piece();
+    if (piece !== undefined) this.#closed.push(piece);
+    this.#open = undefined;
   }
 
   #close(event: StreamEvent): void {
-    if (this.#open !== undefined) this.#closed.push(this.#open);
-    this.#open = undefined;
+    this.#closeOpen();
     this.#closed.push(event);
   }
 }

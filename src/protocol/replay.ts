@@ -10,14 +10,34 @@ export class Delivered {
   /** How many events came of each other kind that a replay repeats. */
   readonly counts: Map<string, number> = new Map();
 
+  #last: { readonly type: string; readonly index: number; readonly name: string } | undefined;
+  #lastText: DeliveredText = new DeliveredText();
+
   get chars(): number {
     return [...this.texts.values()].reduce((sum, { chars }) => sum + chars, 0);
   }
 
   note(event: StreamEvent): void {
+    const last = this.#last;
+    // Most pieces follow one another in one output: then no key is made.
+    if (
+      (event.type === 'text' || event.type === 'thinking') &&
+      event.type === last?.type &&
+      event.index === last.index &&
+      event.name === last.name
+    ) {
+      this.#lastText.add(event.text);
+      return;
+    }
     const text = textOf(event);
-    if (text !== undefined) this.text(text.key).add(text.text);
-    else if (REPEATED.has(event.type)) this.counts.set(kindOf(event), (this.counts.get(kindOf(event)) ?? 0) + 1);
+    if (text !== undefined) {
+      const delivered = this.text(text.key);
+      delivered.add(text.text);
+      if (event.type === 'text' || event.type === 'thinking') {
+        this.#last = { type: event.type, index: event.index, name: event.name };
+        this.#lastText = delivered;
+      }
+    } else if (REPEATED.has(event.type)) this.counts.set(kindOf(event), (this.counts.get(kindOf(event)) ?? 0) + 1);
   }
 
   text(key: string): DeliveredText {
@@ -27,6 +47,7 @@ export class Delivered {
   }
 
   clear(): void {
+    this.#last = undefined;
     this.texts.clear();
     this.counts.clear();
   }

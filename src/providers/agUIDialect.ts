@@ -34,6 +34,9 @@ const frame: StandardSchema<Frame> = z.looseObject({
   message: Text,
 });
 
+/** Events that are alike, whenever they were sent. */
+const DELTA = { text: 'delta', skip: new Set(['timestamp']) } as const;
+
 interface Call {
   readonly name: string;
   text: string;
@@ -133,7 +136,13 @@ class Reading {
       case 'REASONING_MESSAGE_CHUNK':
       case 'THINKING_TEXT_MESSAGE_CONTENT': {
         const text = deltaOf(event);
-        if (text !== '') this.#stream.emit({ type: 'thinking', text, index: 0, name: 'thinking' });
+        if (text === '') break;
+        this.#think(text);
+        this.#stream.template(DELTA, (next) => {
+          this.#endChunks();
+          this.#think(next);
+          return true;
+        });
         break;
       }
       case 'TOOL_CALL_START':
@@ -174,9 +183,30 @@ class Reading {
   }
 
   #text(event: Frame): void {
+    const { messageId } = event;
     const text = deltaOf(event);
-    if (text === '' || (event.messageId && this.#state.others.has(event.messageId))) return;
+    if (text === '' || this.#isOthers(messageId)) return;
+    this.#say(text);
+    const isChunk = event.type === 'TEXT_MESSAGE_CHUNK';
+    this.#stream.template(DELTA, (next) => {
+      // A chunk may name no message, and then its message is the last one named.
+      if (this.#isOthers(messageId) || (isChunk && messageId !== this.#state.chunkMessage)) return false;
+      this.#endChunks();
+      this.#say(next);
+      return true;
+    });
+  }
+
+  #isOthers(messageId: string | null | undefined): boolean {
+    return Boolean(messageId) && this.#state.others.has(messageId ?? '');
+  }
+
+  #say(text: string): void {
     this.#stream.emit({ type: 'text', text, index: 0, name: 'output' });
+  }
+
+  #think(text: string): void {
+    this.#stream.emit({ type: 'thinking', text, index: 0, name: 'thinking' });
   }
 
   #call(event: Frame): void {
@@ -195,6 +225,17 @@ class Reading {
     }
     const argumentsDelta = deltaOf(event);
     if (known !== undefined && argumentsDelta === '') return;
+    this.#grow(id, call, argumentsDelta);
+    this.#stream.template(DELTA, (text) => {
+      const { calls, chunkCall } = this.#state;
+      const call = calls.get(id);
+      if (call === undefined || chunkCall !== (isChunk ? id : undefined)) return false;
+      this.#grow(id, call, text);
+      return true;
+    });
+  }
+
+  #grow(id: string, call: Call, argumentsDelta: string): void {
     call.text += argumentsDelta;
     this.#state.chars += argumentsDelta.length;
     if (this.#state.chars > this.#max) {

@@ -48,6 +48,10 @@ const REASONS: ReadonlyMap<unknown, FinishReason> = new Map<unknown, FinishReaso
   ['other', 'other'],
 ]);
 
+/** Parts that are alike, whatever the id of the text that they belong to. */
+const DELTA = { text: 'delta', skip: new Set(['id']) } as const;
+const INPUT_DELTA = { text: 'inputTextDelta' } as const;
+
 interface ToolInput {
   name: string;
   text: string;
@@ -123,10 +127,10 @@ class Reading {
     const { state } = this.#stream;
     switch (part.type) {
       case 'text-delta':
-        if (part.delta) this.#tell({ type: 'text', text: part.delta, index: 0, name: 'output' });
+        this.#text('text', part);
         break;
       case 'reasoning-delta':
-        if (part.delta) this.#tell({ type: 'thinking', text: part.delta, index: 0, name: 'thinking' });
+        this.#text('thinking', part);
         break;
       case 'tool-input-start':
       case 'tool-input-delta':
@@ -171,6 +175,19 @@ class Reading {
     }
   }
 
+  #text(type: 'text' | 'thinking', { delta }: Frame): void {
+    if (!delta) return;
+    this.#say(type, delta);
+    this.#stream.template(DELTA, (text) => {
+      this.#say(type, text);
+      return true;
+    });
+  }
+
+  #say(type: 'text' | 'thinking', text: string): void {
+    this.#tell({ type, text, index: 0, name: type === 'text' ? 'output' : 'thinking' });
+  }
+
   #words(words: unknown): string | undefined {
     return typeof words === 'string' && words !== '' ? words : undefined;
   }
@@ -200,17 +217,26 @@ class Reading {
     const input = known ?? { name: toolName ?? '', text: '', providerExecuted: providerExecuted === true };
     inputs.set(toolCallId, input);
     if (known !== undefined && !inputTextDelta) return;
-    input.text += inputTextDelta ?? '';
-    this.#hold(inputTextDelta?.length ?? 0);
-    this.#stream.reopen();
-    this.#stream.emit({
-      type: 'tool-call-delta',
-      index: 0,
-      id: toolCallId,
-      name: input.name,
-      argumentsDelta: inputTextDelta ?? '',
-      ...(input.providerExecuted && { providerExecuted: true }),
+    this.#grow(toolCallId, input, inputTextDelta ?? '');
+    if (!inputTextDelta) return;
+    this.#stream.template(INPUT_DELTA, (text) => {
+      const input = this.#stream.state.inputs.get(toolCallId);
+      if (input === undefined) return false;
+      this.#grow(toolCallId, input, text);
+      return true;
     });
+  }
+
+  #grow(id: string, input: ToolInput, argumentsDelta: string): void {
+    const { name, providerExecuted } = input;
+    input.text += argumentsDelta;
+    this.#hold(argumentsDelta.length);
+    this.#stream.reopen();
+    this.#stream.emit(
+      providerExecuted
+        ? { type: 'tool-call-delta', index: 0, id, name, argumentsDelta, providerExecuted }
+        : { type: 'tool-call-delta', index: 0, id, name, argumentsDelta },
+    );
   }
 
   #call(part: Frame): void {

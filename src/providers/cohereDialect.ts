@@ -137,8 +137,10 @@ function read(frame: CohereFrame, stream: DialectStream<CohereState>): void {
       const content = delta?.message?.content;
       if (!isRecord(content)) return;
       const { thinking, text } = content;
-      if (thinking) emit({ type: 'thinking', text: thinking, index: 0, name: 'thinking' });
-      if (text) emit({ type: 'text', text, index: 0, name: 'output' });
+      if (thinking) say('thinking', thinking, stream);
+      if (text) say('text', text, stream);
+      if (thinking && !text) offer('thinking', stream);
+      else if (text && !thinking) offer('text', stream);
       return;
     }
     case 'tool-call-start':
@@ -152,6 +154,21 @@ function read(frame: CohereFrame, stream: DialectStream<CohereState>): void {
       return;
     default: // arrives as `raw`
   }
+}
+
+function say(type: 'text' | 'thinking', text: string, stream: DialectStream<CohereState>): void {
+  stream.emit({ type, text, index: 0, name: type === 'text' ? 'output' : 'thinking' });
+}
+
+/** Members that no one reads in a piece of content. */
+const SKIPPED: ReadonlySet<string> = new Set(['index']);
+
+/** Frames that bring nothing but a text are alike. */
+function offer(type: 'text' | 'thinking', stream: DialectStream<CohereState>): void {
+  stream.template({ text: `delta.message.content.${type}`, skip: SKIPPED }, (text) => {
+    say(type, text, stream);
+    return true;
+  });
 }
 
 function end(frame: CohereFrame, stream: DialectStream<CohereState>, emit: Emit): void {

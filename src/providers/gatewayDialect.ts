@@ -8,6 +8,7 @@ import {
   type GatewayState,
   type GatewayStream,
   noteFinishReason,
+  offerGatewayText,
   readGatewayItem,
 } from './gatewayItem.js';
 import { isRetryableChatError } from './isRetryableChatError.js';
@@ -71,16 +72,17 @@ export function gatewayDialect(options: GatewayDialectOptions = {}): Dialect {
       const hasContent = isItem && readGatewayItem(frame, 0, stream);
       const isEnd = frame['final'] === true || (frame['is_final'] === true && isRecord(frame['usage']));
       if (!isItem && !isEnd) return; // arrives as `raw`
-      noteExtras(frame, isEnd ? FINAL_KEYS : ITEM_KEYS, hasContent || isEnd, stream);
+      const extras = extrasOf(frame, isEnd ? FINAL_KEYS : ITEM_KEYS);
+      noteExtras(extras, frame, hasContent || isEnd, stream);
       noteFinishReason(frame, stream.state);
       if (isEnd) endGatewayAnswer(frame, currency, stream);
+      else offerGatewayText(frame, extras, stream);
     },
   });
 }
 
 /** A frame with keys that nothing reads is also emitted whole, when they changed; one without effect arrives so anyway. */
-function noteExtras(frame: Fields, known: ReadonlySet<string>, isRead: boolean, stream: GatewayStream): void {
-  const extras = extrasOf(frame, known);
+function noteExtras(extras: string, frame: Fields, isRead: boolean, stream: GatewayStream): void {
   if (extras === '' || extras === stream.state.extras) return;
   stream.state.extras = extras;
   if (isRead) stream.emit({ type: 'raw', frame });

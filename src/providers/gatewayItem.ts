@@ -22,14 +22,11 @@ const MEDIA: ReadonlySet<string> = new Set(['image', 'audio', 'video', 'file']);
 /** Translates one item of an answer, or a piece of one. False where there was nothing in it. */
 export function readGatewayItem(item: Fields, position: number, stream: GatewayStream): boolean {
   const { content } = item;
-  const type = typeof item['type'] === 'string' ? item['type'] : 'text';
+  const type = typeOf(item);
   if (isBlank(content)) return false;
-  const place: OutputPlace = {
-    index: typeof item['index'] === 'number' ? item['index'] : position,
-    name: typeof item['name'] === 'string' ? item['name'] : 'output',
-  };
+  const place = placeOf(item, position);
   if (type === 'text' && typeof content === 'string') {
-    stream.emit({ type: place.name === 'thinking' ? 'thinking' : 'text', text: content, ...place });
+    say(content, place, stream);
   } else if (MEDIA.has(type)) {
     stream.emit({ type: 'media', kind: type, content, ...place });
   } else {
@@ -37,6 +34,36 @@ export function readGatewayItem(item: Fields, position: number, stream: GatewayS
     stream.emit({ type: 'raw', frame: item });
   }
   return true;
+}
+
+/**
+ * Says of a piece that brought a text, and what it repeated of `extras`, that those like it do so too. It stands alone in its frame.
+ */
+export function offerGatewayText(item: Fields, extras: string, stream: GatewayStream): void {
+  if (typeOf(item) !== 'text' || !isBlank(item['finish_reason'])) return;
+  const place = placeOf(item, 0);
+  stream.template(PIECE, (text) => {
+    if (extras !== '' && extras !== stream.state.extras) return false;
+    say(text, place, stream);
+    return true;
+  });
+}
+
+const PIECE = { text: 'content' } as const;
+
+function say(text: string, { index, name }: OutputPlace, stream: GatewayStream): void {
+  stream.emit({ type: name === 'thinking' ? 'thinking' : 'text', text, index, name });
+}
+
+function typeOf({ type }: Fields): string {
+  return typeof type === 'string' ? type : 'text';
+}
+
+function placeOf({ index, name }: Fields, position: number): OutputPlace {
+  return {
+    index: typeof index === 'number' ? index : position,
+    name: typeof name === 'string' ? name : 'output',
+  };
 }
 
 /** Remembers why the model stopped, where a service says so. */

@@ -1,5 +1,6 @@
 import * as z from 'zod/mini';
 import { type Dialect, dialect, type DialectStream, type Emit, MOVED } from '../protocol/dialect.js';
+import type { TemplateShape } from '../protocol/template.js';
 import { type ErrorReport, isRecord } from '../protocol/errorBody.js';
 import { validate } from '../protocol/validate.js';
 import { ChatToolCalls } from './chatToolCalls.js';
@@ -9,6 +10,8 @@ import {
   emitToolCall,
   hasUnknownPart,
   MAX_TOOL_CALL_CHARS,
+  plainDelta,
+  type PlainDelta,
   proveEnd,
   readUsage,
 } from './inferenceshDelta.js';
@@ -137,10 +140,11 @@ export function inferenceshAgentDialect(options: InferenceshAgentDialectOptions 
       const read = READERS.get(event);
       if (read === undefined) return; // arrives as `raw`
       let isQuiet = true;
-      read(payload, frame, stream.state, (each) => {
+      const emit: Emit = (each) => {
         isQuiet = false;
         stream.emit(each);
-      });
+      };
+      read(payload, frame, stream.state, emit, stream);
       if (isQuiet) stream.emit({ type: 'heartbeat', comment: '' });
       conclude(frame, stream, event === 'done' ? 'done' : undefined);
     },
@@ -209,6 +213,8 @@ function isOverWord(status: unknown): boolean {
 }
 
 type Reader = (payload: JSONObject, frame: JSONObject, state: AgentState, emit: Emit) => void;
+/** A reader that may say of its frame what those like it do. */
+type TextReader = (...of: [...Parameters<Reader>, stream: AgentStream]) => void;
 
 const readChat: Reader = (payload, _frame, state, emit) => {
   const { id, status, active_run: run } = validate(Chat, payload, 'an inferencesh chat');
@@ -308,22 +314,20 @@ function isForClient({ type, status }: z.infer<typeof Invocation>): boolean {
   return type === 'client' && (status === 'awaiting_input' || status === 'in_progress');
 }
 
-const readDelta: Reader = (payload, frame, state, emit) => {
-  const { delta, resource_id: id } = validate(DeltaFrame, payload, 'an inferencesh delta');
+const readDelta: TextReader = (payload, frame, state, emit, stream) => {
+  const increment = validate(DeltaFrame, payload, 'an inferencesh delta');
+  const { delta, resource_id: id } = increment;
   const message = id ? state.turn.message(id, undefined, true) : undefined;
   if (!id || message === undefined || message.isOver) {
     emit({ type: 'raw', frame, event: 'delta' }); // of no message, of an earlier turn's, or late
     return;
   }
-  if (!message.increments.accepts(payload['seq'])) {
-    emit(MOVED); // it came before, or its place is not known: the stored message will tell
-    return;
-  }
+  const plain = plainDelta(increment, payload, frame);
+  if (plain !== undefined) offerDelta(id, plain, stream);
+  if (isLeftOut(message, payload['seq'], emit)) return;
   if (delta.reasoning) state.turn.think(message, delta.reasoning, emit);
   if (delta.response) state.turn.say(message, delta.response, emit);
-  const drafts = state.drafts.get(id) ?? new ChatToolCalls(0, { max: MAX_TOOL_CALL_CHARS, chars: 0 });
-  state.drafts.set(id, drafts);
-  for (const call of delta.tool_calls ?? []) drafts.push(call, emit);
+  for (const call of delta.tool_calls ?? []) draftsOf(id, state).push(call, emit);
   const spent = readUsage(delta.usage);
   if (spent !== undefined) {
     message.stopReason = spent.stopReason ?? message.stopReason;
@@ -332,21 +336,71 @@ const readDelta: Reader = (payload, frame, state, emit) => {
   if (hasUnknownPart(delta) || spent?.hasMore === true) emit({ type: 'raw', frame, event: 'delta' });
 };
 
+/** Increments of one message that are nothing but a text are alike. */
+function offerDelta(id: string, { type, shape }: PlainDelta, stream: AgentStream): void {
+  const { turn } = stream.state;
+  offer(shape, stream, (text, values, emit) => {
+    const message = turn.message(id, undefined, true);
+    if (message === undefined || message.isOver) return false;
+    if (isLeftOut(message, values[0], emit)) return true;
+    if (type === 'text') turn.say(message, text, emit);
+    else turn.think(message, text, emit);
+    return true;
+  });
+}
+
+/** True for an increment that came before, or whose place is not known: the stored message will tell. */
+function isLeftOut(message: TurnMessage, seq: unknown, emit: Emit): boolean {
+  if (message.increments.accepts(seq)) return false;
+  emit(MOVED);
+  return true;
+}
+
+function draftsOf(id: string, state: AgentState): ChatToolCalls {
+  const known = state.drafts.get(id);
+  if (known !== undefined) return known;
+  const drafts = new ChatToolCalls(0, { max: MAX_TOOL_CALL_CHARS, chars: 0 });
+  state.drafts.set(id, drafts);
+  return drafts;
+}
+
 /** Text of the older stream names no message. */
 const LEGACY_ID = '';
 
-const readLegacyText: Reader = (payload, _frame, state, emit) => {
+const readLegacyText: TextReader = (payload, frame, state, emit, stream) => {
   const { text } = validate(LegacyText, payload, 'an inferencesh text');
-  const message = state.turn.message(LEGACY_ID, undefined, true);
-  if (text && message !== undefined) state.turn.say(message, text, emit);
+  sayLegacyText(text, state, emit);
+  const path = payload === frame['data'] ? 'data.text' : 'text';
+  offer({ text: path }, stream, (next, _, to) => {
+    sayLegacyText(next, state, to);
+    return true;
+  });
 };
+
+function sayLegacyText(text: string | null | undefined, { turn }: AgentState, emit: Emit): void {
+  const message = turn.message(LEGACY_ID, undefined, true);
+  if (text && message !== undefined) turn.say(message, text, emit);
+}
+
+/** Says what the frames do that are like the one in hand, as long as the turn goes on. */
+function offer(
+  shape: TemplateShape,
+  stream: AgentStream,
+  use: (text: string, values: readonly (string | number)[], emit: Emit) => boolean,
+): void {
+  const emit: Emit = (event) => {
+    stream.emit(event);
+  };
+  // A text changes nothing that tells whether it does; the answer to the request, or a new connection, may have.
+  stream.template(shape, (text, values) => isGoingOn(stream.state) && use(text, values, emit));
+}
 
 const readLegacyToolCall: Reader = (payload, _frame, _state, emit) => {
   const { id, name, arguments: values } = validate(LegacyToolCall, payload, 'an inferencesh tool call');
   emitToolCall(id ?? '', name ?? '', argumentsText(values), emit);
 };
 
-const READERS: ReadonlyMap<string, Reader> = new Map([
+const READERS: ReadonlyMap<string, TextReader> = new Map<string, TextReader>([
   ['chats', readChat],
   ['agent_runs', readRun],
   ['chat_messages', readMessage],
@@ -360,6 +414,17 @@ const READERS: ReadonlyMap<string, Reader> = new Map([
 function isCounted(state: AgentState): boolean {
   // The turn that was asked for may have come and gone while nobody was connected.
   return state.isBusySeen || state.isTurnOver || (state.isReattached && state.turn.isAsked);
+}
+
+/** The run, or else the chat, has left its busy states. */
+function isAtRest({ run, chatStatus }: AgentState): boolean {
+  return run === undefined ? CHAT_RESTS.has(chatStatus ?? '') : RUN_ENDS.has(run.word);
+}
+
+/** True where `conclude` would do nothing. */
+function isGoingOn(state: AgentState): boolean {
+  if (!isCounted(state)) return true;
+  return !isAtRest(state) && (state.failed === undefined || !hasWords(state.failed.payload));
 }
 
 /**
@@ -380,11 +445,9 @@ function conclude(frame: JSONObject, stream: AgentStream, sign?: 'done' | 'store
     stream.done();
     return;
   }
-  if (!isCounted(state)) return;
-  const isAtRest = run === undefined ? CHAT_RESTS.has(state.chatStatus ?? '') : RUN_ENDS.has(run.word);
-  if (run !== undefined && isAtRest && run.word !== 'completed') fail(run, frame, stream);
-  if (failed !== undefined && (isAtRest || hasWords(failed.payload))) fail(failed, frame, stream);
-  if (!isAtRest) return;
+  if (isGoingOn(state)) return;
+  if (run !== undefined && isAtRest(state) && run.word !== 'completed') fail(run, frame, stream);
+  if (failed !== undefined) fail(failed, frame, stream);
   if (!state.turn.isWhole) {
     // The turn ended while nobody was connected: its messages stand in the chat as it is stored.
     if (sign === 'stored') failWithoutAnswer(frame, stream);

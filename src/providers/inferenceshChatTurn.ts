@@ -29,6 +29,8 @@ export class ChatTurn {
   #chars = 0;
   #restarts = 0;
   #wasLost = false;
+  /** The message that the last text was of, while no later one has a text. */
+  #newest: TurnMessage | undefined;
 
   constructor(separator: string) {
     this.#separator = separator;
@@ -46,6 +48,7 @@ export class ChatTurn {
     for (const [key, message] of this.#messages) {
       if (key === id || order === undefined || message.order === undefined || message.order >= order) continue;
       this.#messages.delete(key);
+      this.#newest = undefined;
       isVoid ||= message.text.chars > 0;
     }
     if (isVoid) this.#tellAgain('the text was that of an earlier turn', emit);
@@ -111,12 +114,22 @@ export class ChatTurn {
   }
 
   say(message: TurnMessage, text: string, emit: Emit): void {
-    const messages = [...this.#messages.values()];
-    const isNewest = messages.slice(messages.indexOf(message) + 1).every((later) => later.text.chars === 0);
+    const isNewest = message === this.#newest || this.#isNewest(message);
+    this.#newest = isNewest ? message : undefined;
     const isFirstText = message.text.chars === 0;
     message.text.append(text);
     if (!isNewest) this.#tellAgain('an earlier message of the turn went on', emit);
     else this.#emitText(isFirstText && this.#chars > 0 ? this.#separator + text : text, emit);
+  }
+
+  /** No later message has a text. */
+  #isNewest(message: TurnMessage): boolean {
+    let isLater = false;
+    for (const each of this.#messages.values()) {
+      if (isLater && each.text.chars > 0) return false;
+      isLater ||= each === message;
+    }
+    return true;
   }
 
   /** Takes a message's text as stored: emits what increments did not bring, or begins anew where it is another text. */
@@ -129,6 +142,7 @@ export class ChatTurn {
     // What is stored while the message is written may be behind its increments; nothing stored unsays nothing.
     if (whole === '' || (!isOver && message.text.includes(whole))) return;
     message.text.replace(whole);
+    this.#newest = undefined;
     this.#tellAgain('the stored message has a different text', emit);
   }
 

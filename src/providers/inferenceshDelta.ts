@@ -4,9 +4,11 @@ import type { DialectStream, Emit } from '../protocol/dialect.js';
 import { isRecord } from '../protocol/errorBody.js';
 import type { Usage } from '../types.js';
 import type { StandardSchema } from '../protocol/standardSchema.js';
+import type { TemplateShape } from '../protocol/template.js';
 import type { ToolCallPart } from './chatChunk.js';
 import { finishReasonOf } from './chatFinish.js';
 import { readChatUsage } from './chatUsage.js';
+import type { JSONObject } from './inferenceshFrame.js';
 
 /** An increment of a model's answer, as inference.sh sends it in tasks and chats alike. */
 export interface DeltaPart {
@@ -46,6 +48,31 @@ export function readToolCalls(value: unknown): readonly ToolCallPart[] {
 /** True where a delta holds a key that has no event of its own. */
 export function hasUnknownPart(delta: object): boolean {
   return Object.keys(delta).some((key) => !DELTA_KEYS.has(key));
+}
+
+/** An increment that is nothing but a text. */
+export interface PlainDelta {
+  readonly type: 'text' | 'thinking';
+  readonly shape: TemplateShape;
+}
+
+/** What an increment has in common with others like it; `undefined` where it brings more than a text, or none. */
+export function plainDelta(
+  { delta }: { readonly delta: DeltaPart },
+  payload: JSONObject,
+  frame: JSONObject,
+): PlainDelta | undefined {
+  const { response, reasoning, tool_calls: calls, usage } = delta;
+  if (Boolean(response) === Boolean(reasoning) || calls?.length || usage || hasUnknownPart(delta)) return undefined;
+  const within = payload === frame['data'] ? 'data.' : '';
+  const isNumbered = payload['seq'] !== undefined && payload['seq'] !== null;
+  return {
+    type: response ? 'text' : 'thinking',
+    shape: {
+      text: `${within}delta.${response ? 'response' : 'reasoning'}`,
+      read: isNumbered ? [`${within}seq`] : [],
+    },
+  };
 }
 
 const DELTA_KEYS: ReadonlySet<string> = new Set(['response', 'reasoning', 'tool_calls', 'usage']);

@@ -11,6 +11,8 @@ import {
   DeltaFrame,
   hasUnknownPart,
   MAX_TOOL_CALL_CHARS,
+  plainDelta,
+  type PlainDelta,
   proveEnd,
   readToolCalls,
   readUsage,
@@ -142,28 +144,46 @@ function newToolCalls(): ChatToolCalls {
 }
 
 function readDelta(payload: JSONObject, frame: JSONObject, stream: TaskStream): void {
-  const { delta } = validate(DeltaFrame, payload, 'an inferencesh delta');
+  const increment = validate(DeltaFrame, payload, 'an inferencesh delta');
+  const { delta } = increment;
   const { state } = stream;
-  if (!state.order.accepts(payload['seq'])) {
-    // It came before, or its place in the text is not known: the task's output will tell.
-    if (delta.response) state.isTextMissed = true;
-    stream.emit(MOVED);
-    return;
-  }
+  offer(plainDelta(increment, payload, frame), stream);
+  if (isLeftOut(payload['seq'], Boolean(delta.response), stream)) return;
   let isQuiet = true;
   const emit: Emit = (event) => {
     isQuiet = false;
     stream.emit(event);
   };
   if (delta.reasoning) think(delta.reasoning, state, emit);
-  if (delta.response) {
-    state.streamed.append(delta.response);
-    emit({ type: 'text', text: delta.response, index: 0, name: 'output' });
-  }
+  if (delta.response) say(delta.response, state, emit);
   callTools(delta.tool_calls ?? [], state, emit);
   const isAllSpent = spend(delta.usage, state, emit);
   if (hasUnknownPart(delta) || !isAllSpent) emit({ type: 'raw', frame });
   if (isQuiet) stream.emit({ type: 'heartbeat', comment: '' });
+}
+
+/** Increments that are nothing but a text are alike. */
+function offer(plain: PlainDelta | undefined, stream: TaskStream): void {
+  if (plain === undefined) return;
+  const isText = plain.type === 'text';
+  const emit: Emit = (event) => {
+    stream.emit(event);
+  };
+  stream.template(plain.shape, (text, values) => {
+    if (isLeftOut(values[0], isText, stream)) return true;
+    if (isText) say(text, stream.state, emit);
+    else think(text, stream.state, emit);
+    return true;
+  });
+}
+
+/** True for an increment that came before, or whose place in the text is not known: the task's output will tell. */
+function isLeftOut(seq: unknown, isText: boolean, stream: TaskStream): boolean {
+  const { state } = stream;
+  if (state.order.accepts(seq)) return false;
+  if (isText) state.isTextMissed = true;
+  stream.emit(MOVED);
+  return true;
 }
 
 function readTask(
@@ -333,6 +353,11 @@ function callTools(calls: readonly ToolCallPart[], state: TaskState, emit: Emit)
 function failure(state: TaskState, status: string): ErrorReport {
   const error: unknown = JSON.parse(state.kept.get('error') ?? 'null');
   return resourceFailure({ error }, status);
+}
+
+function say(text: string, state: TaskState, emit: Emit): void {
+  state.streamed.append(text);
+  emit({ type: 'text', text, index: 0, name: 'output' });
 }
 
 function think(text: string, state: TaskState, emit: Emit): void {

@@ -38,7 +38,12 @@ const Job = z.looseObject({
 interface JobState {
   readonly thinking: InlineThinking | undefined;
   status: string | undefined;
+  /** Nothing was said yet of the text in hand. */
+  isQuiet: boolean;
 }
+
+/** All that a frame has; whatever else one had would be the same in those like it. */
+const TEXT_FRAME = { text: 'text' } as const;
 
 /**
  * Infernet's documented job stream: `{"text": "…"}` frames, then `[DONE]`, which is sent only once the job is confirmed whole
@@ -61,19 +66,19 @@ export function infernetJobsDialect(options: InfernetJobsDialectOptions = {}): D
     marker: '[DONE]',
     markerAlone: 'whole',
     retryable,
-    start: () => ({ thinking: inlineThinking ? new InlineThinking() : undefined, status: undefined }),
+    start: () => ({ thinking: inlineThinking ? new InlineThinking() : undefined, status: undefined, isQuiet: true }),
     reattach: 'unknown',
     decode: ({ text }, stream) => {
       if (text === undefined || text === null) return; // arrives as `raw`
-      let isQuiet = true;
       const say: Say = (type, piece) => {
-        isQuiet = false;
+        stream.state.isQuiet = false;
         sayTo(stream, type, piece);
       };
-      if (stream.state.thinking !== undefined) stream.state.thinking.push(text, say);
-      else if (text !== '') say('text', text);
-      // Nothing to say yet is no frame without a name: it was empty, or a tag, or is held as the beginning of one.
-      if (isQuiet) stream.emit({ type: 'heartbeat', comment: '' });
+      read(text, stream, say);
+      stream.template(TEXT_FRAME, (next) => {
+        read(next, stream, say);
+        return true;
+      });
     },
     flush: (stream) => {
       stream.state.thinking?.flush((type, piece) => {
@@ -115,6 +120,18 @@ export function infernetJobsDialect(options: InfernetJobsDialectOptions = {}): D
 const NO_ANSWER = 'the job was completed while the connection was lost, and its stored result does not hold its answer';
 
 type JobStream = DialectStream<JobState>;
+
+function read(text: string, stream: JobStream, say: Say): void {
+  const { state } = stream;
+  if (state.thinking === undefined) {
+    stream.emit(text === '' ? { type: 'heartbeat', comment: '' } : { type: 'text', text, index: 0, name: 'output' });
+    return;
+  }
+  state.isQuiet = true;
+  state.thinking.push(text, say);
+  // Nothing to say yet is no frame without a name: it was empty, or a tag, or is held as the beginning of one.
+  if (state.isQuiet) stream.emit({ type: 'heartbeat', comment: '' });
+}
 
 function readStatus(id: unknown, status: unknown, stream: JobStream): void {
   if (typeof status !== 'string' || status === stream.state.status) return;

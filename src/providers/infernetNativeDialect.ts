@@ -22,6 +22,8 @@ const MAX_KNOWN_IDS = 16_384;
 const Frame = z.custom<Readonly<Record<string, unknown>>>(isRecord);
 const Job = z.looseObject({ id: z.nullish(z.string()), status: z.nullish(z.string()) });
 const Token = z.looseObject({ text: z.nullish(z.string()) });
+/** All that a token has. */
+const TOKEN = { text: 'text' } as const;
 const Done = z.looseObject({ text: z.nullish(z.string()), reason: z.nullish(z.string()) });
 
 interface NativeState {
@@ -117,6 +119,15 @@ function status(id: unknown, word: unknown, stream: NativeStream): void {
 function token(frame: Readonly<Record<string, unknown>>, stream: NativeStream): void {
   const { text } = validate(Token, frame, 'an infernet token');
   if (text === undefined || text === null) return;
+  say(text, stream);
+  stream.template(TOKEN, (next) => {
+    if (isReplay(stream)) stream.emit({ type: 'heartbeat', comment: '' });
+    else say(next, stream);
+    return true;
+  });
+}
+
+function say(text: string, stream: NativeStream): void {
   if (text === '') {
     stream.emit({ type: 'heartbeat', comment: '' });
     return;

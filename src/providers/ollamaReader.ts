@@ -1,7 +1,7 @@
 import { ProtocolError } from '../errors.js';
 import { type DialectStream, type Emit, MOVED, readFailure } from '../protocol/dialect.js';
 import type { FinishReason, Usage } from '../types.js';
-import { isBlank } from './chatExtras.js';
+import { hasOthers, isBlank } from './chatExtras.js';
 import { callId, type CallIds } from './madeCallId.js';
 import { ChangedExtras } from './changedExtras.js';
 import type { OllamaAnswer, OllamaAnswerCall } from './ollamaAnswer.js';
@@ -31,6 +31,9 @@ const REASONS: ReadonlyMap<string, FinishReason> = new Map([
 
 const OUTPUT = { index: 0, name: 'output' } as const;
 
+/** Members that no one reads, once the answer has its id. */
+const SKIPPED: ReadonlySet<string> = new Set(['created_at']);
+
 /** One stream of Ollama's own API. */
 export class OllamaReader {
   readonly #extras: ChangedExtras = new ChangedExtras(ANSWER_KEYS, INCREMENTS);
@@ -38,19 +41,19 @@ export class OllamaReader {
   /** An answer has no id: its first moment tells it from others. */
   readonly #ids: CallIds = { made: 0, answerId: '' };
   #called = false;
+  /** How often something new stood beside the text. */
+  #changes = 0;
 
   read(answer: OllamaAnswer, stream: DialectStream<unknown>): void {
     const { message, created_at: at, done } = answer;
     if (this.#ids.answerId === '') this.#ids.answerId = (at ?? '').replaceAll(/[^\w.-]/g, '').slice(0, 64);
-    let isQuiet = true;
+    let events = 0;
     const emit: Emit = (event) => {
-      isQuiet = false;
+      events += 1;
       stream.emit(event);
     };
-    for (const text of [answer.thinking, message?.thinking]) {
-      if (text) emit({ type: 'thinking', text, index: 0, name: 'thinking' });
-    }
-    for (const text of [answer.response, message?.content]) if (text) emit({ type: 'text', text, ...OUTPUT });
+    const texts = textsOf(answer);
+    for (const { isThinking, text } of texts) say(isThinking, text, emit);
     for (const image of message?.images ?? []) {
       if (!isBlank(image)) emit({ type: 'media', ...OUTPUT, kind: 'image', content: image });
     }
@@ -61,7 +64,10 @@ export class OllamaReader {
       ...(Object.keys(beside).length > 0 && { message: beside }),
       ...this.#extras.of(answer),
     };
-    if (Object.keys(extras).length > 0) emit({ type: 'raw', frame: extras });
+    if (Object.keys(extras).length > 0) {
+      this.#changes += 1;
+      emit({ type: 'raw', frame: extras });
+    }
     const failure = readFailure(answer, stream.event);
     // Last, so that what stands beside it on its line is delivered.
     if (failure !== undefined) stream.fail(failure, answer);
@@ -71,7 +77,27 @@ export class OllamaReader {
       const word = answer.done_reason;
       stream.prove(this.#reason(word), word === null || word === '' ? undefined : word);
       stream.done();
-    } else if (isQuiet && (message !== undefined || answer.response !== undefined)) stream.emit(MOVED);
+      return;
+    }
+    const [told] = texts;
+    if (told !== undefined && events === 1) this.#offer(told, answer, stream);
+    if (events === 0 && (message !== undefined || answer.response !== undefined)) stream.emit(MOVED);
+  }
+
+  /** Lines that bring nothing but one text are alike. */
+  #offer({ isThinking, path }: Told, answer: OllamaAnswer, stream: DialectStream<unknown>): void {
+    // The answer has no id yet, and a line that is alike may have the moment that becomes it.
+    if (this.#ids.answerId === '' && typeof answer.created_at === 'string') return;
+    const hasExtras = hasOthers(answer, ANSWER_KEYS) || hasOthers(answer.message ?? {}, MESSAGE_KEYS);
+    const changes = this.#changes;
+    const emit: Emit = (event) => {
+      stream.emit(event);
+    };
+    stream.template({ text: path, skip: SKIPPED }, (text) => {
+      if (hasExtras && changes !== this.#changes) return false; // what they repeat may be news again
+      say(isThinking, text, emit);
+      return true;
+    });
   }
 
   #reason(word: string | null | undefined): FinishReason {
@@ -86,6 +112,31 @@ export class OllamaReader {
     const given = called?.arguments ?? {};
     emit({ type: 'tool-call', index: 0, id: callId(id, this.#ids), name, ...argumentsOf(given, name) });
   }
+}
+
+/** A text of a line, and where it stands. */
+interface Told {
+  readonly isThinking: boolean;
+  readonly text: string;
+  readonly path: string;
+}
+
+/** The texts of a line in the order in which they are told; almost always one. */
+function textsOf({ thinking, response, message }: OllamaAnswer): readonly Told[] {
+  const texts: Told[] = [];
+  const add = (isThinking: boolean, text: string | null | undefined, path: string): void => {
+    if (text) texts.push({ isThinking, text, path });
+  };
+  add(true, thinking, 'thinking');
+  add(true, message?.thinking, 'message.thinking');
+  add(false, response, 'response');
+  add(false, message?.content, 'message.content');
+  return texts;
+}
+
+function say(isThinking: boolean, text: string, emit: Emit): void {
+  if (isThinking) emit({ type: 'thinking', text, index: 0, name: 'thinking' });
+  else emit({ type: 'text', text, index: 0, name: 'output' });
 }
 
 /** An object; servers that speak Ollama's language with another's habits send text. */

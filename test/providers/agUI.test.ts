@@ -9,6 +9,9 @@ import { collect } from '../../src/sinks/collect.js';
 import { runTools } from '../../src/sources/runTools.js';
 import { startServer } from '../../src/testing/index.js';
 import { type Decoded, decodeAll, frame, ofType } from '../support/decodeAll.js';
+import { wireEvents } from '../support/decodeEvents.js';
+import { pick, type Random } from '../support/mutatedFrames.js';
+import { expectAlike, shareOf, type Stories } from '../support/templateStories.js';
 
 type Event = Readonly<Record<string, unknown>>;
 
@@ -239,5 +242,68 @@ describe('agUI', () => {
     expect(() => agUI({ url: 'agent' })).toThrow(TypeError);
     const agent = agUI({ url: 'https://a.example/agent' });
     expect(() => agent.run({ threadId: '', runId: 'r1', messages })).toThrow(/agUI\.run: threadId/);
+  });
+});
+
+describe('a template', () => {
+  const id = (random: Random): string => pick(random, ['m1', 'm1', 'm2', '']);
+  const stories: Stories = {
+    writers: [
+      (_, delta, count) => ({ data: { type: 'TEXT_MESSAGE_CONTENT', messageId: 'm1', delta, timestamp: count } }),
+      (random, delta) => ({ data: { type: 'TEXT_MESSAGE_CONTENT', messageId: id(random), delta } }),
+      (random, delta) => ({
+        data: {
+          type: 'TEXT_MESSAGE_CHUNK',
+          ...(random(3) === 0 && { messageId: id(random), role: pick(random, ['assistant', 'user', null]) }),
+          delta,
+        },
+      }),
+      (random, delta) => ({
+        data: { type: 'TEXT_MESSAGE_START', messageId: id(random), role: pick(random, ['user', 'tool']), delta },
+      }),
+      (random, delta) => ({
+        data: {
+          type: pick(random, ['REASONING_MESSAGE_CONTENT', 'THINKING_TEXT_MESSAGE_CONTENT']),
+          messageId: 'r',
+          delta,
+        },
+      }),
+      (random, delta) => ({
+        data: {
+          type: pick(random, ['TOOL_CALL_ARGS', 'TOOL_CALL_ARGS', 'TOOL_CALL_START']),
+          toolCallId: id(random),
+          delta,
+        },
+      }),
+      (_, delta) => ({ data: { type: 'TOOL_CALL_ARGS', toolCallId: 'c1', delta } }),
+      (_, delta) => ({ data: { type: 'TOOL_CALL_CHUNK', toolCallId: 'c1', delta } }),
+      (random, delta) => ({
+        data: {
+          type: 'TOOL_CALL_CHUNK',
+          ...(random(2) === 0 && { toolCallId: id(random), parentMessageId: 'm1' }),
+          delta,
+        },
+      }),
+      (random) => ({
+        data: { type: pick(random, ['TOOL_CALL_END', 'RUN_STARTED', 'STEP_STARTED']), toolCallId: 'c1' },
+      }),
+      (_, delta) => ({ data: { type: 'CUSTOM', name: delta, delta } }),
+    ],
+    ends: [{ data: finished }],
+    asides: [{ type: 'comment', comment: 'ping' }, 'release', 'reattached'],
+  };
+
+  it('decodes all pieces of a message, and of the arguments of a call, but the first', () => {
+    const texts = ['Hel', 'lo', '!'].map((delta) => ({ type: 'TEXT_MESSAGE_CONTENT', messageId: 'm1', delta }));
+    const chunks = ['a', 'b', 'c'].map((delta) => ({ type: 'TEXT_MESSAGE_CHUNK', delta }));
+    const start = { type: 'TOOL_CALL_START', toolCallId: 'c1', toolCallName: 'f' };
+    const args = ['{', '}', ' '].map((delta) => ({ type: 'TOOL_CALL_ARGS', toolCallId: 'c1', delta }));
+    const parts = ['{', '}', ' '].map((delta) => ({ type: 'TOOL_CALL_CHUNK', toolCallId: 'c2', delta }));
+    const events = wireEvents('sse', body(...texts, ...chunks, start, ...args, ...parts));
+    expect(shareOf(agUIDialect(), events)).toBe('8 of 13');
+  });
+
+  it.each([{}, { maxToolCallChars: 99 }])('tells what the full path tells, whatever comes: %j', (options) => {
+    expectAlike(agUIDialect(options), stories, 15);
   });
 });

@@ -9,7 +9,11 @@ import { aiSDK, aiSDKDialect } from '../../src/providers/index.js';
 import { collect } from '../../src/sinks/collect.js';
 import { fromCall } from '../../src/sources/fromCall.js';
 import { startServer } from '../../src/testing/index.js';
+import type { WireEvent } from '../../src/types.js';
 import { type Decoded, decodeAll, frame, ofType } from '../support/decodeAll.js';
+import { wireEvents } from '../support/decodeEvents.js';
+import { pick } from '../support/mutatedFrames.js';
+import { expectAlike, play, shareOf, type Stories } from '../support/templateStories.js';
 
 type Part = Readonly<Record<string, unknown>>;
 
@@ -298,4 +302,45 @@ describe('aiSDK', () => {
     expect(() => api.chat({ id: '', messages })).toThrow(/aiSDK\.chat: id/);
     expect(() => api.attach('..')).toThrow(TypeError);
   });
+});
+
+describe('a template', () => {
+  const stories: Stories = {
+    writers: [
+      (random, delta) => ({ data: { type: 'text-delta', id: String(random(3)), delta } }),
+      (_, delta) => ({ data: { type: 'reasoning-delta', id: 'r1', delta } }),
+      (_, delta) => ({ data: { type: 'tool-input-delta', toolCallId: 'c1', inputTextDelta: delta } }),
+      (random, delta) => ({
+        data: { type: 'tool-input-start', toolCallId: 'c1', toolName: delta, providerExecuted: random(2) === 0 },
+      }),
+      (random, delta) => ({ data: { type: 'text-delta', id: delta, delta, providerMetadata: { a: random(2) } } }),
+      (random, delta) => ({
+        data: { type: pick(random, ['text-start', 'source-url', 'data-x', 'file', delta]), delta },
+      }),
+      (random) => ({ data: { type: pick(random, ['start-step', 'reset-step', 'finish-step', 'finish']) } }),
+      (_, delta) => ({ data: { type: 'tool-input-available', toolCallId: 'c1', toolName: 'f', input: { q: delta } } }),
+      (_, delta) => ({ data: { type: 'tool-output-available', toolCallId: 'c1', output: delta } }),
+    ],
+    ends: [{ data: finish('stop') }, { data: { type: 'reset-step' } }, { data: '[DONE]' }],
+    asides: [{ type: 'comment', comment: 'ping' }, 'release', 'reattached'],
+  };
+  const told = (...parts: readonly Part[]): readonly WireEvent[] => wireEvents('sse', body(...parts));
+
+  it('decodes all pieces of a text, whatever its id, but the first ones', () => {
+    const pieces = ['t1', 't1', 't2', 't3', 't4'].map((id) => ({ type: 'text-delta', id, delta: id }));
+    expect(play(aiSDKDialect(), told(...pieces)).templated).toBeGreaterThanOrEqual(3);
+  });
+
+  it('decodes pieces of tool input', () => {
+    const start = { type: 'tool-input-start', toolCallId: 'c1', toolName: 'f' };
+    const pieces = ['{', '}', ''].map((text) => ({ type: 'tool-input-delta', toolCallId: 'c1', inputTextDelta: text }));
+    expect(shareOf(aiSDKDialect(), told(start, ...pieces))).toBe('1 of 4');
+  });
+
+  it.each([{}, { reattach: 'continue' as const }, { maxHeldChars: 99 }])(
+    'tells what the full path tells, whatever comes: %j',
+    (options) => {
+      expectAlike(aiSDKDialect(options), stories, 15);
+    },
+  );
 });

@@ -1,3 +1,4 @@
+import * as fc from 'fast-check';
 import { lastValueFrom, of } from 'rxjs';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { HTTPError, InterruptedError, LimitError, ProtocolError, ValidationError } from '../../src/errors.js';
@@ -9,6 +10,10 @@ import { collect } from '../../src/sinks/collect.js';
 import { runTools } from '../../src/sources/runTools.js';
 import { startServer } from '../../src/testing/index.js';
 import { type Decoded, decodeAll, ofType } from '../support/decodeAll.js';
+import { pick } from '../support/mutatedFrames.js';
+import { bodyOf } from '../support/recordings.js';
+import { recordings } from '../support/shared.js';
+import { expectAlike, playBody, type Stories } from '../support/templateStories.js';
 
 const messages = [{ role: 'user', content: 'Why?' }];
 
@@ -233,5 +238,47 @@ describe('cohere', () => {
     });
     expect(() => cohere().chat({ model: 'm', messages })).toThrow(/CO_API_KEY/);
     expect(() => cohere({ apiKey: 'k' }).chat({ model: 'm', messages: [] })).toThrow(/cohere\.chat: messages/);
+  });
+});
+
+describe('a template', () => {
+  const delta = (content: object, more: object = {}): object => ({
+    type: 'content-delta',
+    index: 0,
+    delta: { message: { content } },
+    ...more,
+  });
+  const event = 'content-delta';
+  const stories: Stories = {
+    writers: [
+      (_, text) => ({ event, data: delta({ text }) }),
+      (random, thinking) => ({ event, data: delta({ thinking }, { index: random(4) }) }),
+      (random, text) => ({ data: delta({ text, thinking: pick(random, ['', null, text]) }) }),
+      (_, text) => ({ event, data: { index: 1, delta: { message: { content: { text } } } } }),
+      (random, text) => ({ event, data: delta({ text }, { logprobs: { text, token_ids: [random(3)] }, error: null }) }),
+      (random, text) => ({
+        data: { ...delta({ text }), type: pick(random, ['content-start', 'citation-start', text]) },
+      }),
+      (_, text) => ({ data: { type: 'tool-plan-delta', delta: { message: { tool_plan: text, content: { text } } } } }),
+      (_, text) => ({ data: { type: 'tool-call-delta', index: 0, delta: { message: { tool_calls: { id: text } } } } }),
+    ],
+    ends: [{ data: end('COMPLETE') }, { data: end('TOOL_CALL') }],
+    asides: [{ type: 'comment', comment: 'ping' }, 'release', 'reattached'],
+  };
+
+  it('tells what the full path tells, whatever comes', () => {
+    expectAlike(cohereDialect(), stories, 15);
+  });
+
+  it.each(recordings('cohere'))('decodes most of $file, however it is cut', async (recording) => {
+    const { templated, text } = await playBody(cohereDialect(), bodyOf(recording));
+    expect(text).toHaveLength(recording.text_utf16);
+    expect(templated / recording.frames).toBeGreaterThan(0.8);
+    await fc.assert(
+      fc.asyncProperty(fc.nat(), async (seed) => {
+        expect(await playBody(cohereDialect(), bodyOf(recording), seed)).toMatchObject({ templated, text });
+      }),
+      { numRuns: 5 },
+    );
   });
 });

@@ -4,7 +4,10 @@ import { gatewayDialect } from '../../src/providers/gatewayDialect.js';
 import { gatewayGenerateDialect } from '../../src/providers/gatewayGenerateDialect.js';
 import { stream } from '../fixtures/gateway.js';
 import { decodeAll, type Decoded, frame, ofType } from '../support/decodeAll.js';
+import { wireEvents } from '../support/decodeEvents.js';
 import { expectedOutcomes, outcomesOfCuts } from '../support/eachCut.js';
+import { pick } from '../support/mutatedFrames.js';
+import { expectAlike, play, shareOf, type Stories } from '../support/templateStories.js';
 
 const request: GatewayRequest = { service_name: 'google-gemini', model_name: 'gemini_flash', input: 'Tell a story.' };
 const make = (options: GatewayOptions = {}): ReturnType<typeof gateway> => gateway({ apiKey: 'sk_key', ...options });
@@ -277,5 +280,49 @@ describe('gateway.generate', () => {
     { output: [{ type: 'error', content: 'lost' }] },
   ])('fails on %j', (body) => {
     expect(answer(body)).toMatchObject({ outcome: 'failed', error: { providerMessage: 'lost' } });
+  });
+});
+
+describe('a template', () => {
+  const piece = (content: string, more: object = {}): object =>
+    item(content, { done: false, is_final: false, ...more });
+  const stories: Stories = {
+    writers: [
+      (_, text) => ({ data: piece(text) }),
+      (random, text) => ({
+        data: piece(text, { name: pick(random, ['thinking', 'output', 'summary']), index: random(3) }),
+      }),
+      (random, text) => ({
+        data: { content: text, ...(random(2) === 0 && { type: pick(random, ['text', 'image', 1]) }) },
+      }),
+      (random, text) => ({ data: piece(text, { service: pick(random, ['a', 'a', 'a', 'b', null]) }) }),
+      (random, text) => ({ data: piece(text, { finish_reason: pick(random, ['stop', '', 'length', null]) }) }),
+      (random, text) => ({ data: piece(text, { is_final: true, usage: random(9) === 0 ? {} : null }) }),
+      (random, text) => ({ data: piece(text, { detail: text, error: pick(random, ['', null, false]) }) }),
+      (_, text) => ({ data: { type: 'metadata', name: 'metadata', content: { finish_reason: text } } }),
+      (random, text) => ({ data: piece(text), event: pick(random, ['message', 'item']), id: String(random(2)) }),
+      (_, text, count) => ({ data: piece(text, { seq: count }) }),
+    ],
+    ends: [{ data: final }],
+    asides: [{ type: 'comment', comment: 'ping' }, 'release', 'reattached'],
+  };
+
+  it('decodes all pieces of an item but the first', () => {
+    const pieces = ['The', ' robot', ' was'].map((text) => piece(text));
+    const thoughts = ['Hm', '.'].map((text) => piece(text, { name: 'thinking' }));
+    const body = [...thoughts, ...pieces, piece('', { done: true })].map(frame).join('');
+    expect(shareOf(gatewayDialect(), wireEvents('sse', body))).toBe('3 of 6');
+  });
+
+  it('leaves a piece to the full path that says why the model stopped', () => {
+    const stop = piece('a', { finish_reason: 'stop' });
+    const metadata = { type: 'metadata', content: { finish_reason: 'length' } };
+    const frames = [stop, stop, metadata, stop, final].map(frame).join('');
+    const { events } = play(gatewayDialect(), wireEvents('sse', frames));
+    expect(events.at(-1)).toMatchObject({ type: 'finish', rawReason: 'stop' });
+  });
+
+  it('tells what the full path tells, whatever comes', () => {
+    expectAlike(gatewayDialect(), stories, 15);
   });
 });

@@ -6,7 +6,9 @@ import { inferenceshAgentDialect } from '../../src/providers/inferenceshAgentDia
 import { MAX_HELD_CHARS } from '../../src/providers/streamedText.js';
 import type { StreamEvent } from '../../src/types.js';
 import { decodeEvents, textOf, wireEvents } from '../support/decodeEvents.js';
+import { pick, type Random } from '../support/mutatedFrames.js';
 import { Reconnecting } from '../support/reconnecting.js';
+import { expectAlike, play, shareOf, type Stories } from '../support/templateStories.js';
 import { sse } from '../fixtures/providerFixture.js';
 
 const dialect = inferenceshAgentDialect();
@@ -704,5 +706,68 @@ describe('after a reconnect', () => {
         expect(pieces(stream).join('')).toBe(text);
       }),
     );
+  });
+});
+
+describe('a template', () => {
+  const id = (random: Random): string => pick(random, ['m2', 'm2', 'm2', 'm3', 'm1']);
+  const increment = (of: object, seq: unknown, resource_id: unknown = 'm2'): object => ({
+    event: 'delta',
+    data: { delta: of, seq, resource_id },
+  });
+  const stories: Omit<Stories, 'framing'> = {
+    writers: [
+      (_, response, count) => ({ data: increment({ response }, count) }),
+      (random, response, count) => ({ data: increment({ response }, count, id(random)) }),
+      (_, reasoning, count) => ({ data: increment({ response: '', reasoning }, count) }),
+      (random, response) => ({
+        data: increment(
+          { response },
+          pick(random, [0, 1, 2, 7, -1, 1.5, null, 'x']),
+          pick(random, ['m2', '', null, 5]),
+        ),
+      }),
+      (_, response, count) => ({ event: 'delta', data: { delta: { response }, seq: count, resource_id: 'm2' } }),
+      (random, response, count) => ({
+        data: increment({ response, usage: pick(random, [null, {}, { total_tokens: count }]), tool_calls: [] }, count),
+      }),
+      (_, text) => ({ data: { event: 'content', data: { text } } }),
+      (_, text) => ({ data: { event: 'content', text } }),
+      (_, text) => ({ event: 'content', data: { text } }),
+      (random, text) => ({
+        data: message(pick(random, ['pending', 'pending', 'ready', 'failed']), text, { id: id(random) }),
+      }),
+      (random) => ({ data: pick(random, [busy, chat('busy'), chat('idle'), run('working'), run('completed')]) }),
+      () => ({ data: { type: 'heartbeat' } }),
+    ],
+    ends: [{ data: { event: 'done' } }, { data: message('ready', 'Hello') }, { data: chat('idle') }],
+    asides: [
+      'release',
+      'reattached',
+      { submitted: answer() },
+      { submitted: answer({ status: 'ready', content: [{ type: 'text', text: 'Hel' }] }) },
+      { submitted: answer({ status: 'failed', error: 'Oh' }) },
+      { stored: { data: { id: 'ch1', status: 'busy', chat_messages: [message('pending', 'Hel')] } } },
+    ],
+  };
+
+  it('decodes all increments of a message but the first ones, in both framings', () => {
+    const frames = ['Ly', 'on', '.', '!'].map((response, index) => increment({ response }, index + 1));
+    const thoughts = ['H', 'm', '.'].map((reasoning, index) => increment({ response: '', reasoning }, index + 5));
+    expect(shareOf(dialect, wireEvents('ndjson', lines([...frames, ...thoughts])))).toBe('5 of 7');
+    const older = ['a', 'b', 'c'].map((text) => `event: content\ndata: ${JSON.stringify({ text })}`);
+    expect(shareOf(dialect, wireEvents('sse', sse(...older)))).toBe('2 of 3');
+  });
+
+  it('does not hide the end that the answer to the request told, between two increments', () => {
+    const told = { submitted: answer({ status: 'ready', content: [{ type: 'text', text: 'ab' }] }) };
+    const [one, two] = [wireEvents('ndjson', lines([chat('idle'), delta('a'), delta('b')])), delta('c')];
+    const { events, templated } = play(dialect, [...one, told, ...wireEvents('ndjson', lines([two, two]))]);
+    expect(templated).toBe(1);
+    expect(events.at(-1)).toMatchObject({ type: 'finish' });
+  });
+
+  it.each(['ndjson', 'sse'] as const)('tells what the full path tells, whatever comes, in %s', (framing) => {
+    expectAlike(dialect, { ...stories, framing }, 10);
   });
 });

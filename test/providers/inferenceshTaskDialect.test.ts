@@ -5,7 +5,9 @@ import { MOVED } from '../../src/protocol/dialect.js';
 import { inferenceshTaskDialect } from '../../src/providers/inferenceshTaskDialect.js';
 import type { LogEvent, StreamEvent } from '../../src/types.js';
 import { decodeEvents, textOf, wireEvents } from '../support/decodeEvents.js';
+import { pick } from '../support/mutatedFrames.js';
 import { Reconnecting } from '../support/reconnecting.js';
+import { expectAlike, play, shareOf, type Stories } from '../support/templateStories.js';
 import { sse } from '../fixtures/providerFixture.js';
 
 const dialect = inferenceshTaskDialect();
@@ -721,5 +723,71 @@ describe('after a reconnect', () => {
         expect(pieces(stream).join('')).toBe(text);
       }),
     );
+  });
+});
+
+describe('a template', () => {
+  const increment = (of: object, seq: unknown): object => ({ event: 'delta', data: { delta: of, seq } });
+  const stories: Omit<Stories, 'framing'> = {
+    writers: [
+      (_, response, count) => ({ data: increment({ response }, count) }),
+      (_, reasoning, count) => ({ data: increment({ response: '', reasoning }, count) }),
+      (_, response) => ({ data: { event: 'delta', data: { delta: { response } } } }),
+      (random, response) => ({
+        data: increment({ response }, pick(random, [0, 1, 2, 7, -1, 1.5, null, 'x', 2 ** 53])),
+      }),
+      (_, response, count) => ({ event: 'delta', data: { delta: { response }, seq: count } }),
+      (_, response, count) => ({ data: { event: 'delta', delta: { response }, seq: count, data: null } }),
+      (random, response, count) => ({
+        data: increment({ response, reasoning: pick(random, ['', null, response]), tool_calls: [] }, count),
+      }),
+      (random, response, count) => ({
+        data: increment({ response, usage: pick(random, [null, {}, { stop_reason: response }]) }, count),
+      }),
+      (random, response, count) => ({
+        data: increment(
+          { response, [pick(random, ['audio', 'tool_calls'])]: pick(random, [null, [], [{ index: 0 }]]) },
+          count,
+        ),
+      }),
+      (random, text) => ({ data: { data: { status: random(9), output: { response: text } }, fields: ['status'] } }),
+      (_, text) => ({ data: { id: 't1', status: 7, output: { response: text } } }),
+      () => ({ data: { type: 'heartbeat' } }),
+    ],
+    ends: [
+      { data: done({ response: 'Hello', reasoning: 'Hm' }) },
+      { data: done({ usage: { stop_reason: 'length' } }) },
+      { data: { event: 'done' } },
+    ],
+    asides: [
+      'release',
+      'reattached',
+      { submitted: { data: { id: 't1', status: 1 } } },
+      { stored: { data: { id: 't1', status: 7, output: { response: 'Hel' } } } },
+    ],
+  };
+
+  it('decodes all increments but the first ones, in both framings', () => {
+    const frames = ['Ly', 'on', '.', '!'].map((response, index) => increment({ response }, index + 1));
+    const thoughts = ['H', 'm', '.'].map((reasoning, index) => increment({ response: '', reasoning }, index + 5));
+    const body = [...frames, ...thoughts].map((each) => `${JSON.stringify(each)}\n`).join('');
+    expect(shareOf(dialect, wireEvents('ndjson', body))).toBe('5 of 7');
+    const events = [1, 2, 3].map((seq) => `event: delta\ndata: ${JSON.stringify({ delta: { response: 'a' }, seq })}`);
+    expect(shareOf(dialect, wireEvents('sse', sse(...events)))).toBe('2 of 3');
+  });
+
+  it('leaves behind what the increment would have: the thinking that a later state goes on from', () => {
+    const thoughts = ['H', 'm', '.'].map((reasoning, index) => increment({ response: '', reasoning }, index + 1));
+    const state = { id: 't1', status: 7, output: { reasoning: 'Hm. So' } };
+    const [thinking, shown] = [thoughts, [state]].map((frames) =>
+      wireEvents('ndjson', frames.map((each) => `${JSON.stringify(each)}\n`).join('')),
+    );
+    const { events, templated } = play(dialect, [...(thinking ?? []), 'reattached', ...(shown ?? [])]);
+    expect(templated).toBe(2);
+    expect(of('thinking', events).map(({ text }) => text)).toEqual(['H', 'm', '.', ' So']);
+  });
+
+  it.each(['ndjson', 'sse'] as const)('tells what the full path tells, whatever comes, in %s', (framing) => {
+    expectAlike(dialect, { ...stories, framing }, 10);
   });
 });

@@ -3,7 +3,9 @@ import { describe, expect, it } from 'vitest';
 import { ProviderError, ValidationError } from '../../src/errors.js';
 import { infernetJobsDialect } from '../../src/providers/infernetJobsDialect.js';
 import { decodeEvents, textOf, wireEvents } from '../support/decodeEvents.js';
+import { pick } from '../support/mutatedFrames.js';
 import { Reconnecting } from '../support/reconnecting.js';
+import { expectAlike, shareOf, type Stories } from '../support/templateStories.js';
 import { sse } from '../fixtures/providerFixture.js';
 
 const dialect = infernetJobsDialect();
@@ -354,5 +356,37 @@ describe('a job whose stream is opened again', () => {
       stream.stored(completed(text));
       expect([stream.proof, stream.text, stream.restarts]).toEqual(['done', text, 0]);
     });
+  });
+});
+
+describe('a template', () => {
+  const stories: Stories = {
+    writers: [
+      (_, text) => ({ data: { text } }),
+      (_, text) => ({ data: { text } }),
+      (random, text) => ({ data: { text, seq: random(3), node: text } }),
+      (random, text) => ({ data: { text, error: pick(random, [null, '', false, {}]) } }),
+      (random, text) => ({ data: pick(random, [{ text: null }, { text, message: 'm', error: '' }, { note: text }]) }),
+      (random, text) => ({ data: { text }, event: pick(random, ['message', 'token', 'error']), id: String(random(3)) }),
+    ],
+    ends: [{ data: '[DONE]' }],
+    asides: [
+      { type: 'comment', comment: 'ping' },
+      { submitted: { id: 'j1', status: 'pending' } },
+      'release',
+      'reattached',
+      { stored: { id: 'j1', status: 'processing' } },
+    ],
+  };
+
+  it('decodes all of a stream but its first frame', () => {
+    const body = sse('data: {"text":"Ly"}', 'data: {"text":"on"}', 'data: {"text":"."}', 'data: {"text":"!"}');
+    expect(shareOf(dialect, wireEvents('sse', body))).toBe('3 of 4');
+    const thinking = sse('data: {"text":"<th"}', 'data: {"text":"ink>Hm</think>"}', 'data: {"text":"Lyon"}');
+    expect(shareOf(infernetJobsDialect({ inlineThinking: true }), wireEvents('sse', thinking))).toBe('2 of 3');
+  });
+
+  it.each([false, true])('tells what the full path tells, whatever comes; inlineThinking: %s', (inlineThinking) => {
+    expectAlike(infernetJobsDialect({ inlineThinking }), stories, 20);
   });
 });

@@ -3,7 +3,9 @@ import { describe, expect, it } from 'vitest';
 import { infernetNativeDialect } from '../../src/providers/infernetNativeDialect.js';
 import { MAX_HELD_CHARS } from '../../src/providers/streamedText.js';
 import { decodeEvents, textOf, wireEvents } from '../support/decodeEvents.js';
+import { pick } from '../support/mutatedFrames.js';
 import { Reconnecting } from '../support/reconnecting.js';
+import { expectAlike, shareOf, type Stories } from '../support/templateStories.js';
 import { sse } from '../fixtures/providerFixture.js';
 
 const dialect = infernetNativeDialect();
@@ -267,5 +269,43 @@ describe('a stream that is opened again', () => {
     const stream = new Reconnecting(dialect).submitted({ jobId: 'j1', status: 'assigned', source: 'p2p' });
     stream.read(sse(meta)).reconnect().read(sse(meta, 'event: routing\ndata: {"to":"n2"}'));
     expect(stream.of('raw').map(({ event }) => event)).toEqual([undefined, 'meta', 'routing']);
+  });
+});
+
+describe('a template', () => {
+  const event = 'token';
+  const stories: Stories = {
+    writers: [
+      (_, text, count) => ({ event, id: String(count), data: { text } }),
+      (_, text) => ({ event, data: { text } }),
+      (random, text) => ({ event, id: String(random(9)), data: { text } }),
+      (random, text, count) => ({ event, id: String(count), data: { text, at: random(2), error: null } }),
+      (random, text) => ({ event: pick(random, ['message', 'routing', 'job', 'meta']), data: { text, status: text } }),
+      (random) => ({ event: 'job', data: { id: 'j1', status: pick(random, ['assigned', 'running', 'failed']) } }),
+      (random, text, count) => ({
+        event,
+        id: String(count),
+        data: pick(random, [{ text: null }, {}, { text: 1 }, text]),
+      }),
+    ],
+    ends: [
+      { event: 'done', id: '99', data: { text: 'Hello', reason: 'stop' } },
+      { event: 'done', id: '99', data: {} },
+    ],
+    asides: [
+      { type: 'comment', comment: 'ping' },
+      { submitted: { jobId: 'j1', status: 'assigned' } },
+      'release',
+      'reattached',
+    ],
+  };
+
+  it('decodes all of a stream but its first token, and knows replayed ones', () => {
+    const tokens = sse(token('Ly', 1), token('on', 2), token('on', 2), token('Ly', 1), token('.', 3));
+    expect(shareOf(dialect, wireEvents('sse', tokens))).toBe('4 of 5');
+  });
+
+  it('tells what the full path tells, whatever comes', () => {
+    expectAlike(dialect, stories, 20);
   });
 });

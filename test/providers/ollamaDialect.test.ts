@@ -7,6 +7,9 @@ import { parseNDJSON } from '../../src/operators/parseNDJSON.js';
 import { ollamaDialect } from '../../src/providers/ollamaDialect.js';
 import type { FinishReason, StreamEvent } from '../../src/types.js';
 import { decodeAll, type Decoded, ofType } from '../support/decodeAll.js';
+import { wireEvents } from '../support/decodeEvents.js';
+import { pick } from '../support/mutatedFrames.js';
+import { expectAlike, play, shareOf, type Stories } from '../support/templateStories.js';
 
 const at = '2026-11-21T09:00:00.1Z';
 const line = (rest: object): string => `${JSON.stringify({ model: 'm', created_at: at, ...rest })}\n`;
@@ -215,5 +218,68 @@ describe('ollamaDialect', () => {
     for (let end = 0; end < bytes.length; end++) {
       expect(run([bytes.subarray(0, end)]).ended).toMatchObject({ name: 'InterruptedError' });
     }
+  });
+});
+
+describe('a template', () => {
+  const moment = (count: number): string => `2026-11-21T09:00:00.${String(count % 7)}Z`;
+  const stories: Stories = {
+    framing: 'ndjson',
+    writers: [
+      (_, content, count) => ({
+        data: { model: 'm', created_at: moment(count), message: { role: 'assistant', content }, done: false },
+      }),
+      (_, thinking, count) => ({
+        data: {
+          model: 'm',
+          created_at: moment(count),
+          message: { role: 'assistant', content: '', thinking },
+          done: false,
+        },
+      }),
+      (_, response, count) => ({ data: { model: 'm', created_at: moment(count), response, done: false } }),
+      (random, text) => ({ data: { response: text, thinking: pick(random, ['', null, text]) } }),
+      (random, content) => ({ data: { created_at: pick(random, ['', ':', '1', null, 5]), message: { content } } }),
+      (random, content, count) => ({
+        data: {
+          created_at: moment(count),
+          remote_model: pick(random, ['a', 'a', 'a', 'b', '', null]),
+          message: { content, tool_name: pick(random, ['x', 'x', 'x', '', 'y']) },
+        },
+      }),
+      (random, content) => ({
+        data: {
+          message: { content, images: pick(random, [[], null, ['i'], [null]]) },
+          logprobs: pick(random, [[], [1]]),
+        },
+      }),
+      (_, content) => ({ data: { message: { content, tool_calls: [{ function: { name: 'f', arguments: {} } }] } } }),
+      (random, content) => ({ data: { message: { content }, done: false, eval_count: random(9), error: '' } }),
+    ],
+    ends: [{ data: { done: true, done_reason: 'stop', message: { tool_calls: [{ function: { name: 'f' } }] } } }],
+    asides: ['release', 'reattached'],
+  };
+
+  it('decodes a stream but for its first lines, whose times tell that times change', () => {
+    const later = (text: string, index: number): string =>
+      `${JSON.stringify({ model: 'm', created_at: moment(index), message: { role: 'assistant', content: text } })}\n`;
+    const body = ['The', ' mill', ' goes', ' on', '.'].map(later).join('');
+    expect(play(ollamaDialect(), wireEvents('ndjson', body)).templated).toBeGreaterThanOrEqual(3);
+  });
+
+  it('decodes frames whose extras were told, until they change', () => {
+    const body = [
+      chat({ content: 'a' }, { remote_model: 'x' }),
+      chat({ content: 'b' }, { remote_model: 'x' }),
+      chat({ content: 'c' }, { remote_model: 'x' }),
+      chat({ content: 'd' }, { remote_model: 'y' }),
+      chat({ content: 'e' }, { remote_model: 'x' }),
+      chat({ content: 'f' }),
+    ].join('');
+    expect(shareOf(ollamaDialect(), wireEvents('ndjson', body))).toBe('1 of 6');
+  });
+
+  it('tells what the full path tells, whatever comes', () => {
+    expectAlike(ollamaDialect(), stories, 15);
   });
 });
