@@ -1,7 +1,7 @@
 import type { Observable, Subscriber } from 'rxjs';
 import { AbortError, InterruptedError, MillraceError } from '../errors.js';
 import type { Dialect, Proof } from '../protocol/dialect.js';
-import { MatchedEvent } from '../protocol/template.js';
+import { MatchedEvent, MatchedLine } from '../protocol/shortcut.js';
 import type { StreamEvent, WarningEvent, WireEvent } from '../types.js';
 import { Answer, type DecodeOptions } from './answer.js';
 import { tellAttempt } from './diagnostics.js';
@@ -125,7 +125,7 @@ export function connectDecoder(subscriber: Subscriber<StreamEvent>, decoding: De
     return {
       next: (event) => {
         if (isDecoding) {
-          waiting.push(event instanceof MatchedEvent ? event.copy() : event);
+          waiting.push(event instanceof MatchedEvent || event instanceof MatchedLine ? event.copy() : event);
           return;
         }
         scope.current();

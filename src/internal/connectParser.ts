@@ -1,5 +1,5 @@
 import { Observable, type OperatorFunction, type Subscriber } from 'rxjs';
-import type { Shortcut } from '../protocol/template.js';
+import type { Shortcut } from '../protocol/shortcut.js';
 import { link } from './operate.js';
 
 /** Cuts a body into events; what the parsers of `protocol` have in common. */

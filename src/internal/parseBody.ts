@@ -3,7 +3,7 @@ import { ProtocolError } from '../errors.js';
 import { createJSONDocumentParser } from '../protocol/jsonDocumentParser.js';
 import { createNDJSONParser } from '../protocol/ndjsonParser.js';
 import { createSSEParser, DEFAULT_MAX_LINE_BYTES, type SSEParser } from '../protocol/sseParser.js';
-import type { Shortcut } from '../protocol/template.js';
+import type { Shortcut } from '../protocol/shortcut.js';
 import type { WireEvent } from '../types.js';
 import { type BodyParser, connectParser } from './connectParser.js';
 
@@ -36,7 +36,7 @@ function create(framing: Framing, limits: FramingLimits, shortcut: Shortcut | un
     case 'sse':
       return unlessJSON(createSSEParser(limits, undefined, shortcut));
     case 'ndjson':
-      return createNDJSONParser(limits);
+      return createNDJSONParser(limits, undefined, shortcut);
     case 'json':
       return createJSONDocumentParser(limits.maxLineBytes ?? DEFAULT_MAX_LINE_BYTES);
   }

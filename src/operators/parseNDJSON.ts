@@ -47,5 +47,5 @@ export interface ParseNDJSONOptions {
 export function parseNDJSON(options: ParseNDJSONOptions = {}): OperatorFunction<Uint8Array, NDJSONLine> {
   const { maxLineBytes = DEFAULT_MAX_LINE_BYTES } = options;
   requireAtLeast(1, { maxLineBytes });
-  return connectParser(() => createNDJSONParser({ maxLineBytes }));
+  return connectParser((shortcut) => createNDJSONParser({ maxLineBytes }, undefined, shortcut));
 }

@@ -3,7 +3,8 @@ import type { ChoiceFinish, FinishReason, HeartbeatEvent, RawEvent, StreamEvent,
 import { type ErrorReport, isRecord, readErrorBody } from './errorBody.js';
 import { Delivered, Replay } from './replay.js';
 import type { StandardSchema } from './standardSchema.js';
-import { type Shortcut, type TemplateOffer, Templates, type TemplateShape, type TemplateUse } from './template.js';
+import type { Shortcut } from './shortcut.js';
+import { type TemplateOffer, Templates, type TemplateShape, type TemplateUse } from './template.js';
 import { validate } from './validate.js';
 
 /** Takes one decoded event; called in order, synchronously. @public */
@@ -283,12 +284,13 @@ class DialectDecoder<Frame, State> implements Decoder, DialectStream<State> {
       case 'event':
         this.event = event.event;
         this.id = event.id;
-        if (event === this.#templates?.matched && this.#templates.useMatched()) this.templated += 1;
+        if (event === this.#templates?.event && this.#templates.useMatched()) this.templated += 1;
         else this.#data(event.data);
         break;
       case 'line':
         this.event = 'message';
-        this.#data(event.data, event.unterminated);
+        if (event === this.#templates?.line && this.#templates.useMatched()) this.templated += 1;
+        else this.#data(event.data, event.unterminated);
         break;
       case 'comment':
         emit({ type: 'heartbeat', comment: event.comment });

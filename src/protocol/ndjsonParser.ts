@@ -3,6 +3,7 @@ import { requireAtLeast } from '../internal/require.js';
 import type { NDJSONLine } from '../types.js';
 import { type ByteReader, byteReader } from './byteReader.js';
 import { LineParser } from './lineParser.js';
+import type { Shortcut } from './shortcut.js';
 import { DEFAULT_MAX_LINE_BYTES } from './sseParser.js';
 
 /** Limits of {@link createNDJSONParser}. */
@@ -46,13 +47,18 @@ export interface NDJSONParser {
  * counted. A byte order mark at the start is dropped, elsewhere kept. Invalid UTF-8 becomes U+FFFD.
  *
  * @param reader - how bytes are searched and decoded; only tests give one
+ * @param shortcut - knows whole lines by sight; what it knows is emitted as one object, good until the next
  * @throws RangeError for a limit below 1
  * @see {@link https://github.com/ndjson/ndjson-spec | NDJSON}
  */
-export function createNDJSONParser(options: NDJSONParserOptions = {}, reader: ByteReader = byteReader): NDJSONParser {
+export function createNDJSONParser(
+  options: NDJSONParserOptions = {},
+  reader: ByteReader = byteReader,
+  shortcut?: Shortcut,
+): NDJSONParser {
   const { maxLineBytes = DEFAULT_MAX_LINE_BYTES } = options;
   requireAtLeast(1, { maxLineBytes });
-  return new JSONLinesParser(maxLineBytes, reader);
+  return new JSONLinesParser(maxLineBytes, reader, shortcut);
 }
 
 const LF = 10;
@@ -61,15 +67,42 @@ const SPACE = 32;
 
 class JSONLinesParser extends LineParser<NDJSONLine> implements NDJSONParser {
   readonly #maxLineBytes: number;
+  readonly #shortcut: Shortcut | undefined;
   #number = 0;
 
-  constructor(maxLineBytes: number, reader: ByteReader) {
+  constructor(maxLineBytes: number, reader: ByteReader, shortcut: Shortcut | undefined) {
     super(reader);
     this.#maxLineBytes = maxLineBytes;
+    this.#shortcut = shortcut;
   }
 
   end(emit: (line: NDJSONLine) => void): void {
     this.finish(emit);
+  }
+
+  protected override mayKnow(): boolean {
+    return this.#shortcut?.isReady === true;
+  }
+
+  protected override takeKnown(chunk: Uint8Array, from: number, emit: (line: NDJSONLine) => void): void {
+    const shortcut = this.#shortcut;
+    if (shortcut === undefined) return;
+    const { line } = shortcut;
+    try {
+      shortcut.open(chunk);
+      for (let at = from; at < chunk.length;) {
+        const end = shortcut.fits(at, 'line');
+        if (end === -1 || end - at > this.#maxLineBytes) return;
+        at = end;
+        this.taken(end);
+        this.#number++;
+        line.number = this.#number;
+        emit(line);
+        if (this.stopped) return;
+      }
+    } finally {
+      shortcut.close();
+    }
   }
 
   protected override skipAtChunk(): number {
@@ -124,6 +157,7 @@ class JSONLinesParser extends LineParser<NDJSONLine> implements NDJSONParser {
           : { type: 'line', data, number: this.#number },
       );
       if (this.stopped) return;
+      if (lf !== -1 && this.#shortcut?.isLearning === true) this.#shortcut.learn('line', '', text.slice(end, at));
     }
   }
 

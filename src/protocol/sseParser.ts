@@ -3,7 +3,7 @@ import { requireAtLeast } from '../internal/require.js';
 import type { ServerSentEvent } from '../types.js';
 import { type ByteReader, byteReader } from './byteReader.js';
 import { LineParser } from './lineParser.js';
-import type { Shortcut } from './template.js';
+import type { Shortcut } from './shortcut.js';
 
 /** Limits of {@link createSSEParser}. */
 export interface SSEParserOptions {
@@ -149,18 +149,19 @@ class EventStreamParser extends LineParser<ServerSentEvent> implements SSEParser
   protected override takeKnown(chunk: Uint8Array, from: number, emit: (event: ServerSentEvent) => void): void {
     const shortcut = this.#shortcut;
     if (shortcut === undefined || this.#open) return;
-    const { matched } = shortcut;
+    const { event } = shortcut;
     try {
       shortcut.open(chunk);
       for (let at = from; at < chunk.length;) {
-        const end = shortcut.fits(at);
+        const end = shortcut.fits(at, 'event');
         // What may be over a limit is measured line by line.
         if (end === -1 || end - at > this.#maxLineBytes || end - at > this.#maxEventBytes) return;
         at = end;
         this.taken(end);
+        this.#id = shortcut.id ?? this.#id;
         this.#lastEventId = this.#id;
-        matched.id = this.#id;
-        emit(matched);
+        event.id = this.#id;
+        emit(event);
         if (this.stopped) return;
       }
     } finally {
@@ -244,7 +245,7 @@ class EventStreamParser extends LineParser<ServerSentEvent> implements SSEParser
           this.#dispatch(value, emit);
           if (this.stopped) return;
           if (shortcut?.isLearning === true && isAllHere)
-            shortcut.learn(text.slice(begin, from), text.slice(end, next));
+            shortcut.learn('event', text.slice(begin, from), text.slice(end, next));
         } else {
           this.#data = value;
           this.#begin(start);

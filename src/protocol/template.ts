@@ -1,9 +1,9 @@
-import type { ServerSentMessage } from '../types.js';
-import { byteReader } from './byteReader.js';
 import {
   ByteTemplate,
   type Contents,
+  DECIMAL,
   type HoleKind,
+  ID,
   NUMBER,
   type Segment,
   SPACE,
@@ -11,7 +11,18 @@ import {
   TEXT,
 } from './byteTemplate.js';
 import { isRecord } from './errorBody.js';
-import { endOfNumber, endOfSpace, endOfString, isDigit, isSpace, QUOTE, readString } from './jsonScan.js';
+import {
+  endOfDecimal,
+  endOfSpace,
+  endOfString,
+  endOfWhole,
+  isOfDecimal,
+  isSpace,
+  QUOTE,
+  readDecimal,
+  readString,
+} from './jsonScan.js';
+import { type BodyFraming, MatchedEvent, MatchedLine, type Shortcut } from './shortcut.js';
 
 /**
  * How the frames of one stream are alike, for {@link DialectStream.template}. Paths are the keys and places from the frame down,
@@ -23,6 +34,11 @@ export interface TemplateShape {
   readonly text: string;
   /** Members whose values are handed over besides, in this order: strings, or whole numbers from 0. @defaultValue none */
   readonly read?: readonly string[] | undefined;
+  /**
+   * Whether a number may have a sign, a fraction or an exponent; else one that has is not alike. Set it only where the schema asks for
+   * no whole number. @defaultValue `false`
+   */
+  readonly fractions?: boolean | undefined;
   /** Members whose value nobody reads, as long as it is of the same type: ids, times, padding. @defaultValue none */
   readonly skip?: ReadonlySet<string> | undefined;
 }
@@ -88,7 +104,8 @@ export class Templates implements Shortcut {
   #bytes = NO_BYTES;
   #view = NO_VIEW;
   isReady = false;
-  readonly matched: MatchedEvent = new MatchedEvent();
+  readonly event: MatchedEvent = new MatchedEvent();
+  readonly line: MatchedLine = new MatchedLine();
 
   /** Uses the template that `data` fits. @returns false where there is none, or its use declines */
   use(data: string, event: string): boolean {
@@ -109,23 +126,31 @@ export class Templates implements Shortcut {
   close(): void {
     this.#bytes = NO_BYTES;
     this.#view = NO_VIEW;
-    this.matched.clear();
+    this.event.clear();
+    this.line.clear();
   }
 
-  fits(from: number): number {
+  fits(from: number, framing: BodyFraming): number {
     const bytes = this.#bytes;
-    const view = this.#view;
     for (const template of this.#templates) {
-      const end = template.framed?.match(view, bytes, from, template) ?? -1;
+      if (template.framing !== framing) continue;
+      const end = template.framed?.match(this.#view, bytes, from, template) ?? -1;
       if (end === -1) continue;
       this.#fitted = template;
-      this.matched.set(bytes, from + template.prefix, end - template.suffix, template.event);
+      if (framing === 'event') {
+        this.event.set(bytes, from, end);
+        this.event.event = template.event;
+      } else this.line.set(bytes, from, end);
       return end;
     }
     return -1;
   }
 
-  /** Uses the template that the matched event fitted. @returns false where its use declines */
+  get id(): string | undefined {
+    return this.#fitted?.id;
+  }
+
+  /** Uses the template that the matched event, or line, fitted. @returns false where its use declines */
   useMatched(): boolean {
     const fitted = this.#fitted;
     if (fitted?.use(fitted.text, fitted.values) !== true) return false;
@@ -137,8 +162,8 @@ export class Templates implements Shortcut {
     return this.#unframed !== undefined;
   }
 
-  learn(before: string, after: string): void {
-    this.#unframed?.frame(before, after);
+  learn(framing: BodyFraming, before: string, after: string): void {
+    this.#unframed?.frame(framing, before, after);
     this.#unframed = undefined;
     this.isReady = this.#templates.some(({ framed }) => framed !== undefined);
   }
@@ -174,62 +199,33 @@ export class Templates implements Shortcut {
   }
 }
 
-/** What a parser asks before it takes an event apart. */
-export interface Shortcut {
-  /** Gives it a chunk; until `close`, since a chunk that is held keeps a whole buffer of the network's. */
-  open(bytes: Uint8Array): void;
-  close(): void;
-  /** Where the event ends, with its blank line, that begins at `from`; -1 where it is like none before. What fitted is `matched`. */
-  fits(from: number): number;
-  readonly matched: MatchedEvent;
-  /** True where it knows anything. */
-  readonly isReady: boolean;
-  /** True where it wants to be told the framing of the event that was just emitted. */
-  readonly isLearning: boolean;
-  /** The framing: what stood before the data, and after it. */
-  learn(before: string, after: string): void;
-}
-
-/** An event that fitted a template. One object for all of a stream's, good until the next one: its data is most often never looked at. */
-export class MatchedEvent implements ServerSentMessage {
-  readonly type = 'event';
-  event = '';
-  id = '';
-  #bytes = NO_BYTES;
-  #from = 0;
-  #to = 0;
-
-  get data(): string {
-    return byteReader.decode(this.#bytes, this.#from, this.#to);
-  }
-
-  set(bytes: Uint8Array, from: number, to: number, event: string): void {
-    this.#bytes = bytes;
-    this.#from = from;
-    this.#to = to;
-    this.event = event;
-  }
-
-  /** Lets go of the chunk. */
-  clear(): void {
-    this.#bytes = NO_BYTES;
-  }
-
-  /** The event in an object of its own. */
-  copy(): ServerSentMessage {
-    const { type, event, data, id } = this;
-    return { type, event, data, id };
-  }
-}
-
 /** An event without a name, or with an empty one, is a `message`. */
 function nameOf(name = ''): string {
   return name === '' ? 'message' : name;
 }
 
-/** Framings that a template may take in: an event with one line of data and, before it, its name. */
-const BEFORE = /^(?:event: ?([^\r\n]*)\r?\n)?data: ?$/;
-const AFTER = /^(?:\n\n|\r\n\r\n)$/;
+/** Framings that a template may take in: lines, and events with one line of data and, before it, their name and id. */
+const BEFORE = /^((?:(?:event: ?|id: )[^\r\n]*\r?\n)*)data: ?$/;
+const AFTER: Readonly<Record<BodyFraming, RegExp>> = { event: /^(?:\n\n|\r\n\r\n)$/, line: /^\r?\n$/ };
+
+/** What stands before an id in the framing of an event, and after it. */
+interface FramedId {
+  readonly before: string;
+  readonly after: string;
+}
+
+/** The framing before the data of an event; `undefined` where it says more than a template can. */
+function readBefore(framing: string, event: string): string | FramedId | undefined {
+  const [, fields] = BEFORE.exec(framing) ?? [];
+  if (fields === undefined) return undefined;
+  const names = [...fields.matchAll(/^event: ?([^\r\n]*)/gm)];
+  const ids = [...fields.matchAll(/^id: ([^\r\n]*)/gm)];
+  if (names.length > 1 || ids.length > 1 || nameOf(names[0]?.[1]) !== event) return undefined;
+  const [id] = ids;
+  if (id === undefined) return framing;
+  const at = id.index + 'id: '.length;
+  return { before: framing.slice(0, at), after: framing.slice(at + (id[1] ?? '').length) };
+}
 
 class Template implements Contents {
   readonly event: string;
@@ -241,13 +237,13 @@ class Template implements Contents {
   readonly #last: string;
   /** With the framing around it; once it is known. */
   framed: ByteTemplate | undefined;
-  /** Bytes of framing before and after the data. */
-  prefix = 0;
-  suffix = 0;
+  framing: BodyFraming | undefined;
 
   /** What the frame that fitted last had. */
   text = '';
   readonly values: (string | number)[] = [];
+  /** In its framing; undefined where its framing has none. */
+  id: string | undefined;
 
   constructor(
     data: string,
@@ -276,16 +272,21 @@ class Template implements Contents {
   }
 
   /** Takes the framing in, where it is one that says nothing else. */
-  frame(before: string, after: string): void {
-    const plain = BEFORE.exec(before);
-    const isOfEvent = plain !== null && nameOf(plain[1]) === this.event;
+  frame(framing: BodyFraming, before: string, after: string): void {
+    const head = framing === 'line' ? before : readBefore(before, this.event);
     const [first, ...others] = this.#segments;
     // Data of several lines is framed otherwise.
-    const isOneLine = !this.skeleton.includes('\n') && !this.skeleton.includes('\r');
-    if (!isOfEvent || !AFTER.test(after) || first === undefined || !isOneLine) return;
-    this.prefix = before.length;
-    this.suffix = after.length;
-    this.framed = ByteTemplate.of([{ ...first, literal: before + first.literal }, ...others], this.#last + after);
+    const isOneLine = !/[\r\n]/.test(this.skeleton);
+    if (head === undefined || first === undefined || !isOneLine || !AFTER[framing].test(after)) return;
+    const framed: readonly Segment[] =
+      typeof head === 'string'
+        ? [{ ...first, literal: head + first.literal }]
+        : [
+            { literal: head.before, kind: ID, place: -1 },
+            { ...first, literal: head.after + first.literal },
+          ];
+    this.framing = framing;
+    this.framed = ByteTemplate.of([...framed, ...others], this.#last + after);
   }
 
   /** Whether `data` is the template's frame but for its holes; `text` and `values` are what it has there. */
@@ -303,9 +304,14 @@ class Template implements Contents {
         if (kind === TEXT) this.text = ownText(value);
         else if (place !== -1) this.values[place] = ownText(value);
       } else if (kind === NUMBER) {
-        end = endOfNumber(data, from);
+        end = endOfWhole(data, from);
         if (end === from) return false;
         if (place !== -1) this.values[place] = Number(data.slice(from, end));
+      } else if (kind === DECIMAL) {
+        end = endOfDecimal(data, from);
+        const value = readDecimal(data.slice(from, end));
+        if (value === undefined) return false;
+        if (place !== -1) this.values[place] = value;
       } else end = endOfSpace(data, from);
     }
     return data.length - end === this.#last.length && data.slice(end) === this.#last;
@@ -348,13 +354,23 @@ interface Level {
   index: number;
 }
 
+/** The lengths of JSON's words, by their first letters. */
+const WORDS: ReadonlyMap<string, number> = new Map([
+  ['t', 4],
+  ['f', 5],
+  ['n', 4],
+]);
+
 /** The holes of a frame that is known to be JSON; `undefined` where a member that is needed is missing or is something else. */
-function findHoles(data: string, { text, read = [], skip }: TemplateShape): readonly Hole[] | undefined {
+function findHoles(
+  data: string,
+  { text, read = [], skip, fractions = false }: TemplateShape,
+): readonly Hole[] | undefined {
   const holes: Hole[] = [];
   const levels: Level[] = [];
   let found = 0;
   let at = 0;
-  const note = (kind: typeof STRING | typeof NUMBER, from: number, to: number): void => {
+  const note = (kind: typeof STRING | typeof NUMBER | typeof DECIMAL, from: number, to: number): void => {
     const path = pathOf(levels.at(-1));
     if (path === undefined) return;
     const value = read.indexOf(path);
@@ -375,11 +391,11 @@ function findHoles(data: string, { text, read = [], skip }: TemplateShape): read
       if (level?.isObject === true && level.key === undefined) level.key = readString(data.slice(at + 1, to));
       else note(STRING, at + 1, to);
       at = to + 1;
-    } else if (isDigit(code)) {
-      const to = endOfNumber(data, at);
-      // A fraction or a long number is a literal.
-      if (to > at && /[,}\]\s]|^$/.test(data.charAt(to))) note(NUMBER, at, to);
-      at = endOfToken(data, at);
+    } else if (isOfDecimal(code)) {
+      const to = endOfDecimal(data, at);
+      if (fractions) note(DECIMAL, at, to);
+      else if (endOfWhole(data, at) === to) note(NUMBER, at, to);
+      at = to;
     } else {
       const character = data.charAt(at);
       if (character === '{' || character === '[') {
@@ -389,7 +405,7 @@ function findHoles(data: string, { text, read = [], skip }: TemplateShape): read
         level.key = undefined;
         level.index += 1;
       }
-      at = /[-a-z]/.test(character) ? endOfToken(data, at) : at + 1;
+      at += WORDS.get(character) ?? 1;
     }
   }
   return found === read.length + 1 ? holes : undefined;
@@ -401,13 +417,6 @@ function pathOf(level: Level | undefined): string | undefined {
   const step = level.isObject ? level.key : String(level.index);
   if (level.path === undefined || step === undefined || step === '' || step.includes('.')) return undefined;
   return level.path === '' ? step : `${level.path}.${step}`;
-}
-
-/** The end of a number or a word. */
-function endOfToken(data: string, from: number): number {
-  let at = from + 1;
-  while (at < data.length && /[-+.\w]/.test(data.charAt(at))) at++;
-  return at;
 }
 
 /**
@@ -423,7 +432,7 @@ function isSound(template: Template, data: string, { text, read = [] }: Template
     if (kind === SPACE) return ' ';
     if (kind === TEXT) return word;
     probes += 1;
-    const value = kind === NUMBER ? probes : `${word} ${String(probes)}`;
+    const value = kind === NUMBER || kind === DECIMAL ? probes : `${word} ${String(probes)}`;
     if (place !== -1) values[place] = value;
     return String(value);
   });

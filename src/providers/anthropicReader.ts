@@ -32,6 +32,8 @@ const DELTA_FRAME: ReadonlySet<string> = new Set(['type', 'index', 'delta']);
 const MESSAGE_DELTA_FRAME: ReadonlySet<string> = new Set(['type', 'delta', 'usage']);
 const MESSAGE_DELTA: ReadonlySet<string> = new Set(['stop_reason']);
 const DELTA: ReadonlySet<string> = new Set(['type', 'text', 'thinking', 'partial_json']);
+/** Where text stands does not matter: all blocks have one output. */
+const TEXT_SKIPPED: ReadonlySet<string> = new Set(['index']);
 
 type Stream = DialectStream<unknown>;
 
@@ -127,9 +129,25 @@ export class AnthropicReader {
         break;
       default: // signatures, citations, compactions and what is not known yet: `raw`, byte for byte
     }
-    if (isTold && (extrasOf(frame, DELTA_FRAME) !== '' || extrasOf(delta, DELTA) !== '')) {
-      emit(rawOf(frame, stream.event));
+    if (!isTold) return;
+    if (extrasOf(frame, DELTA_FRAME) !== '' || extrasOf(delta, DELTA) !== '') emit(rawOf(frame, stream.event));
+    else this.#offer(delta.type, index, stream, emit);
+  }
+
+  /** Frames that bring nothing but text, or a piece of a call's arguments, are alike. */
+  #offer(type: string | null | undefined, index: number | null | undefined, stream: Stream, emit: Emit): void {
+    if (type === 'input_json_delta') {
+      const hasIndex = typeof index === 'number';
+      stream.template({ text: 'delta.partial_json', read: hasIndex ? ['index'] : [] }, (json, values) =>
+        this.#calls.add(hasIndex ? Number(values[0]) : this.#index, json, emit),
+      );
+      return;
     }
+    const kind = type === 'text_delta' ? 'text' : 'thinking';
+    stream.template({ text: `delta.${kind}`, skip: TEXT_SKIPPED }, (text) => {
+      emitText(kind, text, emit);
+      return true;
+    });
   }
 
   /** May come more than once; the message is not over before `message_stop`. */
@@ -181,12 +199,16 @@ const CONTENT: ReadonlySet<string> = new Set(['text', 'thinking', 'tool-call-del
 function tellText(part: Pick<StartedBlock, 'text' | 'thinking'> & { readonly type?: unknown }, emit: Emit): boolean {
   const { type, text, thinking } = part;
   if ((type === 'text' || type === 'text_delta') && text) {
-    emit({ type: 'text', text, index: 0, name: 'output' });
+    emitText('text', text, emit);
     return true;
   }
   if ((type === 'thinking' || type === 'thinking_delta') && thinking) {
-    emit({ type: 'thinking', text: thinking, index: 0, name: 'thinking' });
+    emitText('thinking', thinking, emit);
     return true;
   }
   return false;
+}
+
+function emitText(type: 'text' | 'thinking', text: string, emit: Emit): void {
+  emit({ type, text, index: 0, name: type === 'text' ? 'output' : 'thinking' });
 }

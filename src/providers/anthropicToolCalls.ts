@@ -1,6 +1,6 @@
 import { LimitError, ProtocolError } from '../errors.js';
 import type { Emit } from '../protocol/dialect.js';
-import type { FinishReason } from '../types.js';
+import type { FinishReason, ToolCallDeltaEvent } from '../types.js';
 import { callIdOf, type StartedBlock } from './anthropicFrame.js';
 
 interface Draft {
@@ -55,7 +55,7 @@ export class AnthropicToolCalls {
     this.#take(draft.id.length + draft.name.length + draft.given.length);
     this.#drafts.add(draft);
     this.#open.set(index, draft);
-    if (draft.given === NO_ARGUMENTS) emit({ type: 'tool-call-delta', ...placeOf(draft), argumentsDelta: '' });
+    if (draft.given === NO_ARGUMENTS) emit(deltaOf(draft, ''));
   }
 
   /** Adds a piece of a call's arguments; false where no such call goes on. */
@@ -64,7 +64,7 @@ export class AnthropicToolCalls {
     if (draft === undefined) return false;
     this.#take(argumentsDelta.length);
     draft.text += argumentsDelta;
-    emit({ type: 'tool-call-delta', ...placeOf(draft), argumentsDelta });
+    emit(deltaOf(draft, argumentsDelta));
     return true;
   }
 
@@ -123,8 +123,16 @@ export class AnthropicToolCalls {
 
   #tell(draft: Draft, value: unknown, emit: Emit): void {
     this.#drop(draft);
-    const { id, name, ...place } = placeOf(draft);
-    emit({ type: 'tool-call', id, name, ...place, arguments: value, argumentsText: textOf(draft) });
+    const { id, name, isProviders } = draft;
+    emit({
+      type: 'tool-call',
+      index: 0,
+      id,
+      name,
+      ...(isProviders && { providerExecuted: true }),
+      arguments: value,
+      argumentsText: textOf(draft),
+    });
   }
 
   #drop(draft: Draft): void {
@@ -146,13 +154,11 @@ export class AnthropicToolCalls {
 /** Reasons that leave the last block unfinished. */
 const CUTS: ReadonlySet<FinishReason> = new Set(['length', 'content-filter', 'refusal']);
 
-function placeOf({ id, name, isProviders }: Draft): {
-  readonly index: number;
-  readonly id: string;
-  readonly name: string;
-  readonly providerExecuted?: true;
-} {
-  return isProviders ? { index: 0, id, name, providerExecuted: true } : { index: 0, id, name };
+/** Literals, and no spread: there is one for each piece. */
+function deltaOf({ id, name, isProviders }: Draft, argumentsDelta: string): ToolCallDeltaEvent {
+  return isProviders
+    ? { type: 'tool-call-delta', index: 0, id, name, providerExecuted: true, argumentsDelta }
+    : { type: 'tool-call-delta', index: 0, id, name, argumentsDelta };
 }
 
 /** What is streamed stands over what the start held, as in Anthropic's own clients. */

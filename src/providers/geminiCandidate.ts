@@ -1,6 +1,6 @@
 import type { Emit } from '../protocol/dialect.js';
-import type { OutputPlace } from '../types.js';
-import { isBlank } from './chatExtras.js';
+import type { OutputPlace, StreamEvent } from '../types.js';
+import { hasOthers } from './chatExtras.js';
 import { type CallRoom, GeminiCalls, isCallPiece } from './geminiCalls.js';
 import { ChangedExtras } from './changedExtras.js';
 import { finishWord, geminiFinishReason, isBrokenFinish } from './geminiFinish.js';
@@ -11,6 +11,13 @@ const CANDIDATE_KEYS: ReadonlySet<string> = new Set(['content', 'index', 'finish
 const INCREMENTS: ReadonlySet<string> = new Set(['logprobsResult']);
 const PART_KEYS: ReadonlySet<string> = new Set(['text', 'thought', 'functionCall', 'inlineData', 'fileData']);
 const CALL_KEYS: ReadonlySet<string> = new Set(['id', 'name', 'args', 'partialArgs', 'willContinue']);
+
+/** The text of a candidate that brought nothing else. */
+interface PlainText {
+  readonly isThought: boolean;
+  /** What the candidate said of its end. */
+  readonly word: string | undefined;
+}
 
 /** One of the answers of a stream. */
 export class GeminiCandidate {
@@ -49,6 +56,26 @@ export class GeminiCandidate {
     return extras && { index: this.index, ...extras };
   }
 
+  /** The text of a candidate that was just read, where it brought no more than one. */
+  plainOf({ content, finishReason }: ResponseCandidate): PlainText | undefined {
+    const parts = content?.parts ?? [];
+    const [part] = parts;
+    if (parts.length !== 1 || !part?.text || hasOthers(part, PART_KEYS)) return undefined;
+    if (part.functionCall ?? part.inlineData ?? part.fileData) return undefined;
+    return { isThought: part.thought === true, word: finishWord(finishReason) };
+  }
+
+  /**
+   * Does what `read` does with a candidate like one that was plain, where what stands beside its text was told.
+   * @returns false where it would do something else
+   */
+  say({ isThought, word }: PlainText, text: string, emit: Emit): boolean {
+    // Without a word of its end nothing changes, now that there is content.
+    if (word !== undefined && word !== this.#word) return false;
+    emit(this.#textEvent(isThought, text));
+    return true;
+  }
+
   /** @throws ProtocolError for a call that is not whole, and nothing says why */
   flush(emit: Emit): void {
     this.#calls.finish(this.finish?.reason ?? 'other', emit);
@@ -61,23 +88,27 @@ export class GeminiCandidate {
     const tell = (): void => {
       raw({ candidates: [{ index: this.index, content: { parts: [withoutData(part)] } }] });
     };
-    if (text) emit({ type: isThought ? 'thinking' : 'text', text, ...this.#place, name });
+    if (text) emit(this.#textEvent(isThought, text));
     for (const media of [inlineData, fileData]) {
       if (!media) continue;
       const kind = media['mimeType'];
       emit({ type: 'media', ...this.#place, name, kind: typeof kind === 'string' ? kind : 'file', content: media });
     }
     const isPiece = functionCall !== undefined && functionCall !== null && isCallPiece(functionCall);
-    const hasMore = hasOther(part, PART_KEYS) || (functionCall ? hasOther(functionCall, CALL_KEYS) : false);
+    const hasMore = hasOthers(part, PART_KEYS) || (functionCall ? hasOthers(functionCall, CALL_KEYS) : false);
     if (isPiece) tell(); // the pieces of a call before the call
     if (functionCall) this.#calls.push(functionCall, emit);
     if (hasMore && !isPiece) tell();
     this.#hasContent ||= hasMore || Boolean(text) || Boolean(functionCall ?? inlineData ?? fileData);
   }
-}
 
-function hasOther(record: object, known: ReadonlySet<string>): boolean {
-  return Object.entries(record).some(([key, value]) => !known.has(key) && !isBlank(value));
+  /** Its keys are always in one order: engines read such objects faster, and a spread is slow. */
+  #textEvent(isThought: boolean, text: string): StreamEvent {
+    const type = isThought ? 'thinking' : 'text';
+    const name = isThought ? 'thinking' : 'output';
+    const { index } = this;
+    return index > 0 ? { type, text, index, name, alternative: true } : { type, text, index, name };
+  }
 }
 
 /** The media event has the data, and they are large. */

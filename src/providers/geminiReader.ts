@@ -7,7 +7,7 @@ import { GeminiCandidate } from './geminiCandidate.js';
 import { ChangedExtras } from './changedExtras.js';
 import { blockWord } from './geminiFinish.js';
 import type { GeminiResponse } from './geminiResponse.js';
-import { GEMINI_USAGE_KEYS, GeminiUsage } from './geminiUsage.js';
+import { GEMINI_COUNTS, GeminiUsage, isCount } from './geminiUsage.js';
 
 /** Above what the API allows (8); chosen. */
 const MAX_CANDIDATES = 1024;
@@ -21,6 +21,9 @@ const RESPONSE_KEYS: ReadonlySet<string> = new Set([
   'error',
 ]);
 
+/** Members that no one reads. */
+const SKIPPED: ReadonlySet<string> = new Set(['modelVersion', 'createTime']);
+
 /** One Gemini stream. */
 export class GeminiReader {
   readonly #asked: number;
@@ -28,12 +31,13 @@ export class GeminiReader {
   readonly #candidates: Map<number, GeminiCandidate> = new Map();
   readonly #counts: GeminiUsage = new GeminiUsage();
   readonly #extras: ChangedExtras = new ChangedExtras(RESPONSE_KEYS);
-  readonly #usageExtras: ChangedExtras = new ChangedExtras(GEMINI_USAGE_KEYS);
+  readonly #usageExtras: ChangedExtras = new ChangedExtras(new Set(GEMINI_COUNTS));
   readonly #bare: BareJSONReader = new BareJSONReader();
-  #usage = '';
   #block: string | undefined;
   /** What was proven last. */
   #proof = '';
+  /** Counts the frames that changed what is told of frames like earlier ones: they held news beside text and counts, or were not read to their end. */
+  #changes = 0;
 
   constructor(asked: number, maxToolCallChars: number) {
     this.#asked = asked;
@@ -41,9 +45,12 @@ export class GeminiReader {
   }
 
   read(response: GeminiResponse, stream: DialectStream<unknown>): void {
+    const changes = this.#changes;
+    this.#changes += 1; // also where it throws
     this.#endBare(stream);
     const { responseId } = response;
-    if (responseId && /^[\w-]{1,128}$/.test(responseId)) this.#room.answerId = responseId;
+    const isRenamed = this.#room.answerId !== '' && responseId !== this.#room.answerId;
+    this.#nameAnswer(responseId);
     let isQuiet = true;
     const emit: Emit = (event) => {
       isQuiet = false;
@@ -63,7 +70,8 @@ export class GeminiReader {
       ...this.#extras.of(response),
       ...this.#spend(response['usageMetadata'], emit),
     };
-    if (Object.keys(rest).length > 0) raw(rest);
+    const hasRest = Object.keys(rest).length > 0;
+    if (hasRest) raw(rest);
     this.#block = blockWord(response.promptFeedback?.blockReason) ?? this.#block;
     const failure = readFailure(response, stream.event);
     // Last, so that what stands beside it in its frame is delivered.
@@ -72,12 +80,16 @@ export class GeminiReader {
     this.#prove(stream);
     // Nothing new is not nothing: without an event the frame would arrive as `raw`, with what it only repeats.
     if (isQuiet && before === this.#proof && isRecord(response['usageMetadata'])) stream.emit(MOVED);
+    if (hasRest) return;
+    this.#changes = changes;
+    this.#offer(response, isRenamed, stream);
   }
 
   /** A line without `data:`; true where it was read. */
   line(field: string, value: string, stream: DialectStream<unknown>): boolean {
     const bare = this.#bare.line(field, value);
     if (bare === undefined) return false;
+    this.#changes += 1;
     if (bare !== 'more') tellBare(bare, stream);
     return true;
   }
@@ -95,6 +107,39 @@ export class GeminiReader {
   /** The stream is cut, perhaps inside of the error that says why. */
   release(stream: DialectStream<unknown>): void {
     this.#endBare(stream);
+  }
+
+  /** Frames that bring nothing but text and counts are alike. */
+  #offer(response: GeminiResponse, isRenamed: boolean, stream: DialectStream<unknown>): void {
+    const { candidates, responseId } = response;
+    const usage = response['usageMetadata'];
+    const [part] = candidates ?? [];
+    if (candidates?.length !== 1 || !part) return;
+    const candidate = this.#candidate(part.index ?? 0);
+    const plain = candidate.plainOf(part);
+    if (plain === undefined) return;
+    const keys = isRecord(usage) ? GEMINI_COUNTS.filter((key) => isCount(usage[key])) : [];
+    const counts = keys.map((key) => `usageMetadata.${key}`);
+    // Most servers send one id with all frames.
+    const hasId = isRenamed && typeof responseId === 'string';
+    const read = hasId ? [...counts, 'responseId'] : counts;
+    const changes = this.#changes;
+    const emit: Emit = (event) => {
+      stream.emit(event);
+    };
+    stream.template({ text: 'candidates.0.content.parts.0.text', read, skip: SKIPPED }, (text, values) => {
+      if (changes !== this.#changes || !candidate.say(plain, text, emit)) return false;
+      this.#nameAnswer(hasId ? String(values[keys.length]) : responseId);
+      let at = 0;
+      for (const key of keys) this.#counts.set(key, values[at++]);
+      this.#tellUsage(emit);
+      return true;
+    });
+  }
+
+  /** Ids of calls are made with it. */
+  #nameAnswer(id: string | null | undefined): void {
+    if (id && id !== this.#room.answerId && /^[\w-]{1,128}$/.test(id)) this.#room.answerId = id;
   }
 
   #endBare(stream: DialectStream<unknown>): void {
@@ -116,14 +161,15 @@ export class GeminiReader {
   /** Emits usage that differs from the last; returns what stands in it besides. */
   #spend(metadata: unknown, emit: Emit): object | undefined {
     if (!isRecord(metadata)) return undefined;
-    const usage = this.#counts.add(metadata);
-    const told = JSON.stringify(usage);
-    if (usage !== undefined && told !== this.#usage) {
-      this.#usage = told;
-      emit({ type: 'usage', ...usage });
-    }
+    for (const key of GEMINI_COUNTS) this.#counts.set(key, metadata[key]);
+    this.#tellUsage(emit);
     const extras = this.#usageExtras.of(metadata);
     return extras && { usageMetadata: extras };
+  }
+
+  #tellUsage(emit: Emit): void {
+    const usage = this.#counts.news();
+    if (usage !== undefined) emit(usage);
   }
 
   /** Every candidate asked for and every one seen has ended, or the prompt was refused. */

@@ -1,7 +1,7 @@
 import { LimitError } from '../errors.js';
 import type { Emit } from '../protocol/dialect.js';
 import type { ItemFields, PartFields } from './responsesFrame.js';
-import { ToldText } from './responsesText.js';
+import { type TextPiece, ToldText } from './responsesText.js';
 
 /** The kinds of text that an item can hold, as the wire has them. */
 export type TextKind = 'text' | 'refusal' | 'reasoning' | 'summary';
@@ -10,6 +10,14 @@ export type TextKind = 'text' | 'refusal' | 'reasoning' | 'summary';
 export interface CallRoom {
   readonly max: number;
   chars: number;
+}
+
+interface PartOfPiece {
+  readonly kind: TextKind;
+  readonly index: number;
+  /** All text of its kind. */
+  readonly told: ToldText;
+  readonly part: ToldText;
 }
 
 /** An output item while it comes. */
@@ -33,6 +41,8 @@ export class ItemDraft {
   readonly #room: CallRoom;
   readonly #told: Map<TextKind, ToldText> = new Map();
   readonly #parts: Map<string, ToldText> = new Map();
+  /** The part of the last piece: most often it is the next one's, too. */
+  #last: PartOfPiece | undefined;
 
   /** @param ordinal - tells it apart where nothing else does */
   constructor({ type }: ItemFields, id: string | undefined, ordinal: number, isAnchored: boolean, room: CallRoom) {
@@ -57,9 +67,14 @@ export class ItemDraft {
   }
 
   /** A piece of a part. */
-  add(kind: TextKind, index: number, text: string): void {
-    this.#toldOf(kind).append(text);
-    this.#partOf(kind, index).append(text);
+  add(kind: TextKind, index: number, piece: TextPiece): void {
+    let last = this.#last;
+    if (last?.kind !== kind || last.index !== index) {
+      last = { kind, index, told: this.#toldOf(kind), part: this.#partOf(kind, index) };
+      this.#last = last;
+    }
+    last.told.append(piece);
+    last.part.append(piece);
   }
 
   /** True where any text of these kinds was told. */

@@ -22,7 +22,7 @@ import {
 } from './responsesFrame.js';
 import { type CallRoom, isThinking, ItemDraft, missingFrom, type TextKind, wholeTexts } from './responsesItem.js';
 import { OpenItems } from './responsesOpenItems.js';
-import { ToldText } from './responsesText.js';
+import { TextPiece, ToldText } from './responsesText.js';
 import { argumentsTextOf, type CallFacts, cutCall, parseArguments, tellProvidersCall } from './responsesToolCall.js';
 
 /** Items and parts in one response. Above what any is known to have (some hundred searches of a deep research); chosen. */
@@ -67,6 +67,9 @@ const DELTA_KEYS: ReadonlySet<string> = new Set([
   'obfuscation',
   'response_id',
 ]);
+
+/** Members of such a frame that no one reads. */
+const SKIPPED: ReadonlySet<string> = new Set(['obfuscation', 'response_id']);
 
 const BEGINNINGS: ReadonlySet<string> = new Set(['response.created', 'response.queued', 'response.in_progress']);
 
@@ -122,20 +125,9 @@ export class ResponsesReader {
   read(frame: Fields, stream: Stream): void {
     const type = typeOf(frame, stream.event);
     this.#event = stream.event === 'message' ? undefined : stream.event;
-    const number = frame['sequence_number'];
-    if (typeof number === 'number') {
-      if (!this.#hasBegun && number > 0 && !BEGINNINGS.has(type)) this.#isMidway = true;
-      this.#hasBegun = true;
-      if (this.#skipTo !== undefined && number <= this.#skipTo) {
-        stream.emit(MOVED);
-        return;
-      }
-      this.#last = Math.max(this.#last ?? number, number);
-    }
     const { response } = frame;
-    if (isRecord(response) && typeof response['id'] === 'string' && response['id'] !== '') this.#id = response['id'];
-    // Before anything is emitted: whoever leaves on it may have to cancel.
-    if (this.#id !== undefined) stream.identify(this.#id, this.#last);
+    const id = isRecord(response) ? response['id'] : undefined;
+    if (!this.#enter(frame['sequence_number'], id, BEGINNINGS.has(type), stream)) return;
     const kind = TEXT_DELTAS.get(type);
     if (kind !== undefined) this.#piece(kind, frame, stream);
     else if (TEXT_DONES.has(type) || type === 'response.content_part.done') this.#partDone(type, frame, stream);
@@ -155,6 +147,23 @@ export class ResponsesReader {
     }
     // What it begins with may have been told to the reader before, and nobody knows how much of it.
     this.#end(end, response, work as Fields, this.#isMidway, stream); // an object: it was just validated
+  }
+
+  /** Notes which event it is. @returns false where it was told over an earlier connection: then all of it is done */
+  #enter(number: unknown, id: unknown, isBeginning: boolean, stream: Stream): boolean {
+    if (typeof number === 'number') {
+      if (!this.#hasBegun && number > 0 && !isBeginning) this.#isMidway = true;
+      this.#hasBegun = true;
+      if (this.#skipTo !== undefined && number <= this.#skipTo) {
+        stream.emit(MOVED);
+        return false;
+      }
+      this.#last = Math.max(this.#last ?? number, number);
+    }
+    if (typeof id === 'string' && id !== '') this.#id = id;
+    // Before anything is emitted: whoever leaves on it may have to cancel.
+    if (this.#id !== undefined) stream.identify(this.#id, this.#last);
+    return true;
   }
 
   #other(type: string, frame: Fields, stream: Stream): void {
@@ -195,14 +204,9 @@ export class ResponsesReader {
         break;
       }
       case 'response.function_call_arguments.delta':
-      case 'response.custom_tool_call_input.delta': {
-        const piece = validate(deltaFrame, frame, WHAT);
-        if (!piece.delta) break;
-        const called = { type: type.includes('custom') ? 'custom_tool_call' : 'function_call' };
-        (this.#find(piece) ?? this.#begin(called, piece, !this.#isMidway)).addArguments(piece.delta, emitTo(stream));
-        this.#tellMore(piece, frame, stream);
+      case 'response.custom_tool_call_input.delta':
+        this.#argumentsPiece(type, frame, stream);
         break;
-      }
       case 'response.function_call_arguments.done':
       case 'response.custom_tool_call_input.done': {
         const done = validate(doneFrame, frame, WHAT);
@@ -223,10 +227,40 @@ export class ResponsesReader {
   #piece(kind: TextKind, frame: Fields, stream: Stream): void {
     const piece = validate(deltaFrame, frame, WHAT);
     if (!piece.delta) return;
-    const item = this.#itemOf(piece, { type: isThinking(kind) ? 'reasoning' : 'message' });
-    this.#add(item, kind, indexOf(kind, piece), piece.delta);
-    this.#say(kind, piece.delta, stream);
-    this.#tellMore(piece, frame, stream);
+    const item = this.#itemOf(piece, { type: holderOf(kind) });
+    this.#tell(item, kind, indexOf(kind, piece), piece.delta, stream);
+    if (!this.#tellMore(piece, frame, stream)) this.#offer(kind, item, piece, frame, stream);
+  }
+
+  #argumentsPiece(type: string, frame: Fields, stream: Stream): void {
+    const piece = validate(deltaFrame, frame, WHAT);
+    if (!piece.delta) return;
+    const called = { type: type.includes('custom') ? 'custom_tool_call' : 'function_call' };
+    const item = this.#find(piece) ?? this.#begin(called, piece, !this.#isMidway);
+    item.addArguments(piece.delta, emitTo(stream));
+    if (!this.#tellMore(piece, frame, stream)) this.#offer('arguments', item, piece, frame, stream);
+  }
+
+  /** Frames that bring nothing but another piece of the same thing are alike. */
+  #offer(kind: TextKind | 'arguments', item: ItemDraft, piece: DeltaFrame, frame: Fields, stream: Stream): void {
+    const { item_id, output_index } = piece;
+    const place = { item_id, output_index };
+    const isNumbered = typeof frame['sequence_number'] === 'number';
+    // Where it is not the item's own it may be another one in each frame.
+    const isNamed = Boolean(item_id) && item_id !== item.id;
+    const read = [...(isNumbered ? ['sequence_number'] : []), ...(isNamed ? ['item_id'] : [])];
+    const type = kind === 'arguments' ? undefined : holderOf(kind);
+    const index = kind === 'arguments' ? 0 : indexOf(kind, piece);
+    const emit = emitTo(stream);
+    stream.template({ text: 'delta', read, skip: SKIPPED }, (text, values) => {
+      const found = this.#find(isNamed ? { item_id: String(values.at(-1)), output_index } : place, type);
+      // Pieces of a call are held, or begin it, where nobody has told whose they are.
+      if (found === undefined || (kind === 'arguments' && found.callId === '')) return false;
+      if (!this.#enter(isNumbered ? values[0] : undefined, undefined, false, stream)) return true;
+      if (kind === 'arguments') found.addArguments(text, emit);
+      else this.#tell(found, kind, index, text, stream);
+      return true;
+    });
   }
 
   #partDone(type: string, frame: Fields, stream: Stream): void {
@@ -235,13 +269,12 @@ export class ResponsesReader {
     const kind = TEXT_DONES.get(type) ?? PART_KINDS.get(part?.type ?? '');
     const whole = text ?? refusal ?? part?.text ?? part?.refusal;
     if (kind === undefined || !whole) return;
-    const item = this.#itemOf(done, { type: isThinking(kind) ? 'reasoning' : 'message' });
+    const item = this.#itemOf(done, { type: holderOf(kind) });
     if (!item.isAnchored || item.isDone) return;
     const index = indexOf(kind, done);
     const missing = item.missingFromPart(kind, index, whole);
     if (missing === '') return;
-    this.#add(item, kind, index, missing);
-    this.#say(kind, missing, stream);
+    this.#tell(item, kind, index, missing, stream);
     stream.emit(rawOf(frame, this.#event));
   }
 
@@ -280,10 +313,7 @@ export class ResponsesReader {
     let isOther = false;
     for (const [kind, missing] of missingFrom(item, fields)) {
       if (missing === undefined) isOther = true;
-      else if (missing !== '') {
-        this.#add(item, kind, -1, missing);
-        this.#say(kind, missing, stream);
-      }
+      else if (missing !== '') this.#tell(item, kind, -1, missing, stream);
     }
     item.isOther = isOther;
   }
@@ -392,9 +422,9 @@ export class ResponsesReader {
         missingFrom(known[position], fields).every(([, missing]) => missing === ''),
       );
     }
-    if (thinking !== '') this.#say('reasoning', thinking, stream);
-    if (text !== '') this.#say('text', text, stream);
-    if (refusal !== '') this.#say('refusal', refusal, stream);
+    if (thinking !== '') this.#say('reasoning', new TextPiece(thinking), stream);
+    if (text !== '') this.#say('text', new TextPiece(text), stream);
+    if (refusal !== '') this.#say('refusal', new TextPiece(refusal), stream);
     return true;
   }
 
@@ -475,26 +505,30 @@ export class ResponsesReader {
     stream.emit(rawOf(frame, this.#event));
   }
 
-  /** What a piece has beside its text, such as log probabilities. */
-  #tellMore(piece: DeltaFrame, frame: Fields, stream: Stream): void {
+  /** What a piece has beside its text, such as log probabilities. @returns false where it has nothing */
+  #tellMore(piece: DeltaFrame, frame: Fields, stream: Stream): boolean {
     for (const key of Object.keys(piece)) {
       if (DELTA_KEYS.has(key) || isBlank(piece[key])) continue;
       stream.emit(rawOf(frame, this.#event));
-      return;
+      return true;
     }
+    return false;
   }
 
-  #say(kind: TextKind, text: string, stream: Stream): void {
+  #say(kind: TextKind, piece: TextPiece, stream: Stream): void {
     const type = isThinking(kind) ? 'thinking' : kind;
     this.#kinds.add(kind);
-    this.#said[type].append(text);
-    stream.emit({ type, text, index: 0, name: type === 'thinking' ? 'thinking' : 'output' });
+    this.#said[type].append(piece);
+    stream.emit({ type, text: piece.text, index: 0, name: type === 'thinking' ? 'thinking' : 'output' });
   }
 
-  #add(item: ItemDraft, kind: TextKind, index: number, text: string): void {
+  /** Emits a text that an item has. */
+  #tell(item: ItemDraft, kind: TextKind, index: number, text: string, stream: Stream): void {
     const before = item.parts;
-    item.add(kind, index, text);
+    const piece = new TextPiece(text);
+    item.add(kind, index, piece);
     if (item.parts > before) this.#count();
+    this.#say(kind, piece, stream);
   }
 
   /** The item of a piece; one that was not seen to begin begins with it. */
@@ -543,6 +577,11 @@ const OUTPUT = { index: 0, name: 'output' } as const;
 
 function indexOf(kind: TextKind, { content_index: content, summary_index: summary }: ItemPlace): number {
   return (kind === 'summary' ? summary : content) ?? 0;
+}
+
+/** The type of the items that hold such a text. */
+function holderOf(kind: TextKind): string {
+  return isThinking(kind) ? 'reasoning' : 'message';
 }
 
 type Texts = Readonly<Record<'text' | 'thinking' | 'refusal', ToldText>>;

@@ -4,19 +4,18 @@
  */
 export class ToldText {
   chars = 0;
-  #hash = SEED;
+  #hash = 0;
   /** Up to the last character that is no white space. */
   #trimmedChars = 0;
-  #trimmedHash = SEED;
+  #trimmedHash = 0;
 
-  append(text: string): void {
-    const solid = text.trimEnd().length;
-    if (solid > 0) {
-      this.#trimmedChars = this.chars + solid;
-      this.#trimmedHash = hash(this.#hash, text, 0, solid);
-      this.#hash = hash(this.#trimmedHash, text, solid, text.length);
-    } else this.#hash = hash(this.#hash, text, 0, text.length);
-    this.chars += text.length;
+  append(piece: TextPiece): void {
+    if (piece.solidChars > 0) {
+      this.#trimmedChars = this.chars + piece.solidChars;
+      this.#trimmedHash = (Math.imul(this.#hash, piece.solidPower) + piece.solidHash) | 0;
+    }
+    this.#hash = (Math.imul(this.#hash, piece.power) + piece.hash) | 0;
+    this.chars += piece.text.length;
   }
 
   /**
@@ -26,18 +25,52 @@ export class ToldText {
   missingFrom(whole: string): string | undefined {
     const { length } = whole;
     if (length === 0) return '';
-    if (length >= this.chars)
-      return hash(SEED, whole, 0, this.chars) === this.#hash ? whole.slice(this.chars) : undefined;
+    if (length >= this.chars) return hashOf(whole, this.chars) === this.#hash ? whole.slice(this.chars) : undefined;
     const isTrimmed = length >= this.#trimmedChars && whole.slice(this.#trimmedChars).trim() === '';
-    return isTrimmed && hash(SEED, whole, 0, this.#trimmedChars) === this.#trimmedHash ? '' : undefined;
+    return isTrimmed && hashOf(whole, this.#trimmedChars) === this.#trimmedHash ? '' : undefined;
   }
 }
 
-/** FNV-1a, over UTF-16 code units. */
-const SEED = 0x811c9dc5;
+/** A piece that is added to several texts: its characters are looked at once. */
+export class TextPiece {
+  readonly text: string;
+  readonly hash: number;
+  /** What the hash of the text before is multiplied by. */
+  readonly power: number;
+  /** How many characters there are up to the last that is no white space, and what is the same of these. */
+  readonly solidChars: number;
+  readonly solidHash: number;
+  readonly solidPower: number;
 
-function hash(before: number, text: string, from: number, to: number): number {
-  let value = before;
-  for (let at = from; at < to; at += 1) value = Math.imul(value ^ text.charCodeAt(at), 0x01000193);
-  return value;
+  constructor(text: string) {
+    const { length } = text;
+    const last = text.charCodeAt(length - 1);
+    // Most pieces end in a letter.
+    const solid = last > 0x20 && last < 0x7f ? length : text.trimEnd().length;
+    let hash = 0;
+    let power = 1;
+    for (let at = 0; at < solid; at++) {
+      hash = (Math.imul(hash, BASE) + text.charCodeAt(at)) | 0;
+      power = Math.imul(power, BASE);
+    }
+    this.solidChars = solid;
+    this.solidHash = hash;
+    this.solidPower = power;
+    for (let at = solid; at < length; at++) {
+      hash = (Math.imul(hash, BASE) + text.charCodeAt(at)) | 0;
+      power = Math.imul(power, BASE);
+    }
+    this.text = text;
+    this.hash = hash;
+    this.power = power;
+  }
+}
+
+/** Of a polynomial modulo 2³², over UTF-16 code units: hashes of pieces add up to that of the whole. The prime of FNV-1a. */
+const BASE = 0x01000193;
+
+function hashOf(text: string, to: number): number {
+  let hash = 0;
+  for (let at = 0; at < to; at++) hash = (Math.imul(hash, BASE) + text.charCodeAt(at)) | 0;
+  return hash;
 }

@@ -269,6 +269,29 @@ describe('what was not told in pieces', () => {
     expect(decoded([done(alike)]).thinking).toBe('I think.');
   });
 
+  it('is nothing where pieces of several kinds came in turns', () => {
+    const refusal = (delta: string): Fields => on('refusal.delta', at(0, { delta }));
+    const item = {
+      ...said('abcd'),
+      content: [
+        { type: 'output_text', text: 'abcd' },
+        { type: 'refusal', refusal: 'no way' },
+      ],
+    };
+    const all = decoded([
+      text('ab'),
+      refusal('no '),
+      text('c'),
+      refusal('way'),
+      text('d'),
+      done(item),
+      completed([item]),
+    ]);
+    expect(all.text).toBe('abcd');
+    expect(ofType(all, 'refusal').map(({ text: piece }) => piece)).toStrictEqual(['no ', 'way']);
+    expect([...ofType(all, 'restart'), ...ofType(all, 'warning')]).toStrictEqual([]);
+  });
+
   it('is a refusal', () => {
     const refusing = said('', { content: [{ type: 'refusal', refusal: 'I will not.' }] });
     const result = decoded([on('refusal.delta', at(0, { delta: 'I ' })), done(refusing), completed([refusing])]);

@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { ToldText } from '../../src/providers/responsesText.js';
+import { TextPiece, ToldText } from '../../src/providers/responsesText.js';
 
 function told(...pieces: readonly string[]): ToldText {
   const text = new ToldText();
-  for (const piece of pieces) text.append(piece);
+  for (const piece of pieces) text.append(new TextPiece(piece));
   return text;
 }
 
