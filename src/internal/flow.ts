@@ -50,7 +50,7 @@ interface Stack {
   readonly awaiting: Set<Scope>;
   /** How many chunks of bodies are being delivered, one inside the other. */
   chunks: number;
-  /** Flows that moved since the first of them came: the clock is read once for all, when it is done. */
+  /** Flows that moved in this turn, inside of chunks: the clock is read once for all. */
   readonly moved: Flow[];
 }
 
@@ -211,7 +211,7 @@ export class Flow {
     if (stack.chunks === 0) this.#lastByteAt = asyncScheduler.now();
     else if (!this.#isHearing) {
       this.#isHearing = true;
-      if (!this.#isMoving) stack.moved.push(this);
+      if (!this.#isMoving) this.#noteLater();
     }
     for (const { owner } of this.scopes) owner?.onBytes(count);
   }
@@ -235,7 +235,7 @@ export class Flow {
     if (stack.chunks === 0) this.#lastContentAt = asyncScheduler.now();
     else if (!this.#isMoving) {
       this.#isMoving = true;
-      if (!this.#isHearing) stack.moved.push(this);
+      if (!this.#isHearing) this.#noteLater();
     }
   }
 
@@ -245,8 +245,8 @@ export class Flow {
   }
 
   /**
-   * Begins to deliver a chunk of its body. However many pieces it holds and however many flows they pass, the clock is read
-   * once, after the last of them.
+   * Begins to deliver a chunk of its body. However many pieces it holds, however many flows they pass, and however many chunks come out
+   * of one read of the network, the clock is read once, after the last of them.
    * @returns what goes to {@link endChunk}
    */
   beginChunk(bytes: number): Flow | undefined {
@@ -260,14 +260,20 @@ export class Flow {
   endChunk(previous: Flow | undefined): void {
     endDelivery(previous);
     stack.chunks -= 1;
-    if (stack.chunks > 0) return;
-    const at = asyncScheduler.now();
-    for (let flow = stack.moved.pop(); flow !== undefined; flow = stack.moved.pop()) {
-      if (flow.#isHearing) flow.#lastByteAt = at;
-      if (flow.#isMoving) flow.#lastContentAt = at;
-      flow.#isHearing = false;
-      flow.#isMoving = false;
-    }
+  }
+
+  /** It moved inside of a chunk: when is noted before anything else can happen. */
+  #noteLater(): void {
+    if (stack.moved.length === 0) void endOfTurn.then(noteMoved);
+    stack.moved.push(this);
+  }
+
+  /** Notes when it moved. */
+  noteMove(at: number): void {
+    if (this.#isHearing) this.#lastByteAt = at;
+    if (this.#isMoving) this.#lastContentAt = at;
+    this.#isHearing = false;
+    this.#isMoving = false;
   }
 
   /** Runs a delivery: whoever is reached on this stack is being filled by this flow. */
@@ -493,6 +499,14 @@ export class Scope {
     this.held.add(flow);
     flow.pause(this);
   }
+}
+
+/** For what comes right after this turn; `queueMicrotask` costs more in Node, which makes a resource of each. */
+const endOfTurn: Promise<void> = Promise.resolve();
+
+function noteMoved(): void {
+  const at = asyncScheduler.now();
+  for (let flow = stack.moved.pop(); flow !== undefined; flow = stack.moved.pop()) flow.noteMove(at);
 }
 
 /** Ends what `beginDelivery` began. */

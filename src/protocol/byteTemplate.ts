@@ -70,10 +70,11 @@ export class ByteTemplate {
       const at = end + literal.length;
       if (at > length || !literal.stands(view, base + end)) return -1;
       if (kind === TEXT || kind === STRING) {
-        end = endOfString(view, bytes, at);
+        const short = endOfShort(bytes, at);
+        end = short === -1 ? endOfString(view, bytes, at) : short;
         if (end === -1 || (kind === TEXT && end === at)) return -1;
-        if (kind === TEXT || hole.place !== -1 || hasEscape(bytes, at, end)) {
-          const value = textOf(bytes, at, end);
+        if (kind === TEXT || hole.place !== -1 || short === -1) {
+          const value = short === -1 ? readString(byteReader.decode(bytes, at, end)) : shortText(bytes, at, end - at);
           if (value === undefined) return -1;
           if (kind === TEXT) contents.text = value;
           else if (hole.place !== -1) contents.values[hole.place] = value;
@@ -155,15 +156,15 @@ function endOfString(view: DataView, bytes: Uint8Array, from: number): number {
 /** Up to here bytes one by one are as fast. */
 const SHORT = 16;
 
-function hasEscape(bytes: Uint8Array, from: number, to: number): boolean {
-  for (let at = from; at < to; at++) if (bytes[at] === BACKSLASH) return true;
-  return false;
-}
-
-/** The value of a string's content; `undefined` where it holds an escape that is none. */
-function textOf(bytes: Uint8Array, from: number, to: number): string | undefined {
-  const content = decodeText(bytes, from, to);
-  return to - from <= MAX_SHORT && !hasEscape(bytes, from, to) ? content : readString(content);
+/** The end of a string of up to `MAX_SHORT` ASCII bytes without an escape; -1 where it is not one. */
+function endOfShort(bytes: Uint8Array, from: number): number {
+  const limit = Math.min(from + MAX_SHORT, bytes.length - 1);
+  for (let at = from; at <= limit; at++) {
+    const code = bytes[at] ?? 0;
+    if (code === QUOTE) return at;
+    if (code < FIRST_PRINTABLE || code >= NOT_ASCII || code === BACKSLASH) return -1;
+  }
+  return -1;
 }
 
 function decodeText(bytes: Uint8Array, from: number, to: number): string {
