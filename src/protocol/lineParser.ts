@@ -50,7 +50,7 @@ export abstract class LineParser<Event> {
 
   get unfinished(): boolean {
     if (this.#chunk !== undefined || this.#waiting.length > 0 || this.text !== '') return true;
-    return this.held.length > this.#markLength(this.held.bytes, this.held.length);
+    return this.held.length > this.#markLength(this.held.first, this.held.length);
   }
 
   push(chunk: Uint8Array, emit: (event: Event) => void): void {
@@ -137,9 +137,9 @@ export abstract class LineParser<Event> {
 
   /** The length of the unfinished line, without a byte order mark or what may become one. */
   protected heldLength(): number {
-    const { bytes, length } = this.held;
-    if (this.#atStart && length < 3 && bytes[0] === 0xef && (length === 1 || bytes[1] === 0xbb)) return 0;
-    return length - this.#markLength(bytes, length);
+    const { first, length } = this.held;
+    if (this.#atStart && length < 3 && first[0] === 0xef && (length === 1 || first[1] === 0xbb)) return 0;
+    return length - this.#markLength(first, length);
   }
 
   #open(chunk: Uint8Array): void {
@@ -218,7 +218,7 @@ export abstract class LineParser<Event> {
   }
 
   #takeHeld(): LimitError | undefined {
-    const excess = this.#takeLines(this.held.bytes, 0, this.held.length, undefined);
+    const excess = this.#takeLines(this.held.join(), 0, this.held.length, undefined);
     this.held.clear();
     return excess;
   }

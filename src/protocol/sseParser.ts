@@ -201,7 +201,7 @@ class EventStreamParser extends LineParser<ServerSentEvent> implements SSEParser
   protected override checkHeld(): LimitError | undefined {
     const size = this.heldLength();
     if (size === 0) return undefined;
-    const first = this.held.bytes[this.held.length - size];
+    const first = this.held.first[this.held.length - size];
     return this.#check(size, this.#open || first !== COLON, this.#eventBytes);
   }
 
