@@ -1,5 +1,6 @@
 import { Observable, type OperatorFunction, type Subscriber } from 'rxjs';
 import type { Shortcut } from '../protocol/shortcut.js';
+import { enterChunk, leaveChunk } from './flow.js';
 import { link } from './operate.js';
 
 /** Cuts a body into events; what the parsers of `protocol` have in common. */
@@ -56,8 +57,13 @@ function connect<Event>(
     link<Uint8Array>(subscriber, {
       next: (chunk) => {
         parser ??= make();
+        const isOuter = enterChunk();
         depth += 1;
-        parser.push(chunk, emit);
+        try {
+          parser.push(chunk, emit);
+        } finally {
+          leaveChunk(isOuter);
+        }
         depth -= 1;
         if (isOver && depth === 0) subscriber.complete();
       },

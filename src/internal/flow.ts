@@ -123,6 +123,7 @@ export class Flow {
   /** Bytes, or a piece, came inside of the chunk that is being delivered. */
   #isHearing = false;
   #isMoving = false;
+  #isListed = false;
 
   // Evidence.
   state: 'open' | 'complete' | 'error' | 'left' = 'open';
@@ -209,16 +210,17 @@ export class Flow {
   onBytes(count = 0): void {
     this.bytes += count;
     if (stack.chunks === 0) this.#lastByteAt = asyncScheduler.now();
-    else if (!this.#isHearing) {
+    else {
       this.#isHearing = true;
-      if (!this.#isMoving) this.#noteLater();
+      this.#enlist();
     }
     for (const { owner } of this.scopes) owner?.onBytes(count);
   }
 
   /** When the last byte came. */
   get lastByteAt(): number | undefined {
-    return this.#isHearing ? asyncScheduler.now() : this.#lastByteAt;
+    if (this.#isHearing) this.#noteMove(asyncScheduler.now());
+    return this.#lastByteAt;
   }
 
   /** Notes a piece of the answer, `chars` of it text of the first output. */
@@ -233,15 +235,36 @@ export class Flow {
   /** Notes that the work moves, though nothing of the answer came: a changed state, progress. */
   onMovement(): void {
     if (stack.chunks === 0) this.#lastContentAt = asyncScheduler.now();
-    else if (!this.#isMoving) {
+    else {
       this.#isMoving = true;
-      if (!this.#isHearing) this.#noteLater();
+      this.#enlist();
     }
   }
 
   /** When the last piece came, or the last change of state or progress. */
   get lastContentAt(): number | undefined {
-    return this.#isMoving ? asyncScheduler.now() : this.#lastContentAt;
+    if (this.#isMoving) this.#noteMove(asyncScheduler.now());
+    return this.#lastContentAt;
+  }
+
+  #enlist(): void {
+    if (this.#isListed) return;
+    this.#isListed = true;
+    stack.moved.push(this);
+  }
+
+  /** It moved, inside of a chunk, and the clock was read after it. */
+  #noteMove(at: number): void {
+    if (this.#isHearing) this.#lastByteAt = at;
+    if (this.#isMoving) this.#lastContentAt = at;
+    this.#isHearing = false;
+    this.#isMoving = false;
+  }
+
+  /** Notes when it moved, and leaves the list of those that did. */
+  settle(at: number): void {
+    this.#isListed = false;
+    this.#noteMove(at);
   }
 
   /**
@@ -251,6 +274,7 @@ export class Flow {
    */
   beginChunk(bytes: number): Flow | undefined {
     stack.chunks += 1;
+    if (stack.moved.length === 0) void endOfTurn.then(noteMoved);
     this.onBytes(bytes);
     this.onContent(0); // bytes are all the content that a request without a decoder has
     return this.beginDelivery();
@@ -260,20 +284,6 @@ export class Flow {
   endChunk(previous: Flow | undefined): void {
     endDelivery(previous);
     stack.chunks -= 1;
-  }
-
-  /** It moved inside of a chunk: when is noted before anything else can happen. */
-  #noteLater(): void {
-    if (stack.moved.length === 0) void endOfTurn.then(noteMoved);
-    stack.moved.push(this);
-  }
-
-  /** Notes when it moved. */
-  noteMove(at: number): void {
-    if (this.#isHearing) this.#lastByteAt = at;
-    if (this.#isMoving) this.#lastContentAt = at;
-    this.#isHearing = false;
-    this.#isMoving = false;
   }
 
   /** Runs a delivery: whoever is reached on this stack is being filled by this flow. */
@@ -505,8 +515,24 @@ export class Scope {
 const endOfTurn: Promise<void> = Promise.resolve();
 
 function noteMoved(): void {
+  if (stack.moved.length === 0) return;
   const at = asyncScheduler.now();
-  for (let flow = stack.moved.pop(); flow !== undefined; flow = stack.moved.pop()) flow.noteMove(at);
+  for (let flow = stack.moved.pop(); flow !== undefined; flow = stack.moved.pop()) flow.settle(at);
+}
+
+/**
+ * Runs what takes a chunk apart, wherever it comes from: the clock is read once, at its end, for all the pieces in it.
+ * @returns what goes to {@link leaveChunk}
+ */
+export function enterChunk(): boolean {
+  stack.chunks += 1;
+  return stack.chunks === 1;
+}
+
+/** Ends what `enterChunk` began. @param isOuter - what it returned */
+export function leaveChunk(isOuter: boolean): void {
+  stack.chunks -= 1;
+  if (isOuter) noteMoved();
 }
 
 /** Ends what `beginDelivery` began. */

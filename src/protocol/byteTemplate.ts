@@ -85,7 +85,7 @@ export class ByteTemplate {
         if (hole.place !== -1) contents.values[hole.place] = wholeOf(bytes, at, end);
       } else if (kind === DECIMAL) {
         end = endOfDecimal(bytes, at);
-        const value = readDecimal(byteReader.decode(bytes, at, end));
+        const value = shortDecimal(bytes, at, end) ?? readDecimal(byteReader.decode(bytes, at, end));
         if (value === undefined) return -1;
         if (hole.place !== -1) contents.values[hole.place] = value;
       } else if (kind === ID) {
@@ -109,6 +109,28 @@ function endOfDigits(bytes: Uint8Array, from: number): number {
   while (at < bytes.length && isDigit(bytes[at] ?? 0)) at++;
   return at;
 }
+
+/**
+ * The value of a number of at most 15 digits without a sign or an exponent; undefined where it is another, or none. The digits and
+ * their power of ten are exact, so that one division rounds as `Number` does.
+ */
+function shortDecimal(bytes: Uint8Array, from: number, to: number): number | undefined {
+  const isPadded = bytes[from] === ZERO && to - from > 1 && bytes[from + 1] !== POINT;
+  if (to === from || to - from > POWERS.length || bytes[from] === POINT || isPadded) return undefined;
+  let value = 0;
+  let point = -1;
+  for (let at = from; at < to; at++) {
+    const code = bytes[at] ?? 0;
+    if (isDigit(code)) value = value * 10 + code - ZERO;
+    else if (code === POINT && point === -1) point = at;
+    else return undefined;
+  }
+  if (point === -1) return isWhole(to - from, bytes[from] ?? 0) ? value : undefined;
+  return point === to - 1 ? undefined : value / (POWERS[to - point - 1] ?? Number.NaN);
+}
+
+const POINT = 0x2e;
+const POWERS: readonly number[] = Array.from({ length: 16 }, (_, power) => 10 ** power);
 
 function wholeOf(bytes: Uint8Array, from: number, to: number): number {
   let value = 0;

@@ -395,6 +395,7 @@ function findHoles(
       const to = endOfDecimal(data, at);
       if (fractions) note(DECIMAL, at, to);
       else if (endOfWhole(data, at) === to) note(NUMBER, at, to);
+      else if (read.includes(pathOf(level) ?? '')) return undefined; // it may come twice, once so and once so
       at = to;
     } else {
       const character = data.charAt(at);

@@ -1,11 +1,11 @@
-import type { DialectStream, Emit } from '../protocol/dialect.js';
+import type { Emit } from '../protocol/dialect.js';
 import { isRecord } from '../protocol/errorBody.js';
 import { InlineThinking } from '../protocol/inlineThinking.js';
 import type { ChoiceFinish, OutputPlace, StreamEvent } from '../types.js';
 import type { ChatChoicePart, ChatDelta, ToolCallPart } from './chatChunk.js';
 import { extrasOf, isBlank } from './chatExtras.js';
 import { finishReasonOf, finishWordOf } from './chatFinish.js';
-import { ChatToolCalls, LEGACY_CALL_ID, TOOL_CALL_KEYS, type ToolCallRoom } from './chatToolCalls.js';
+import { ChatToolCalls, LEGACY_CALL_ID, nameOf, TOOL_CALL_KEYS, type ToolCallRoom } from './chatToolCalls.js';
 
 /** Members of a choice and its delta that tell what is so, and repeat it; all others tell what came. */
 const STATES: readonly string[] = [
@@ -51,8 +51,7 @@ export class ChatChoice {
   readonly #inline: InlineThinking | undefined;
   #hasContent = false;
   #state = '';
-  /** Where the text of the last part stood, where it was all that the part brought. */
-  #plain: PlainText | undefined;
+  #plain: PlainPart | undefined;
 
   constructor(index: number, room: ToolCallRoom, inlineThinking: boolean) {
     const place = index > 0 ? ({ index, alternative: true } as const) : { index };
@@ -89,33 +88,34 @@ export class ChatChoice {
     else if (!isBlank(part.message)) state += JSON.stringify(part.message);
     const word = finishWordOf(part);
     if (word !== undefined && isWell) this.#end(word, emit);
-    this.#plain = word === undefined && news === '' ? plainTextOf(part, state) : undefined;
+    this.#plain = word === undefined && news === '' ? plainPartOf(part, state) : undefined;
     if (state === '' || state === this.#state) return news !== '';
     this.#state = state;
     return true;
   }
 
-  /** Where the text of the last part stood, where that was all that the part brought. */
-  get plain(): PlainText | undefined {
+  /** The last part, where it brought one text or one piece of a tool call, and nothing else. */
+  get plain(): PlainPart | undefined {
     return this.#plain;
   }
 
-  /** Does what `read` does for a part like one that was plain. @returns false where it would do something else */
-  say({ type, state }: PlainText, text: string, stream: Pick<DialectStream<unknown>, 'emit'>): boolean {
-    if (state !== '' && state !== this.#state) return false;
-    const isInline = type === 'text' && this.#inline !== undefined;
-    if (isInline && (this.#inline.isHolding || text.includes('<'))) return false;
+  /**
+   * Does what `read` does for a part like one that was plain.
+   * @param text - not empty
+   * @param callIndex - of a piece of a tool call
+   * @returns the event to emit; undefined, with nothing done, where `read` would do something else
+   */
+  next({ type, state, call }: PlainPart, text: string, callIndex: ToolCallPart['index']): StreamEvent | undefined {
+    if (state !== '' && state !== this.#state) return undefined;
+    let event: StreamEvent | undefined;
+    if (call !== undefined) event = this.#calls.more({ index: callIndex, id: call.id }, call.name, text);
+    else if (type === 'thinking') event = textEvent('thinking', text, this.#thinking);
+    else if (this.#inline === undefined) event = textEvent('text', text, this.#output);
+    else event = this.#untagged(text, this.#inline);
+    if (event === undefined) return undefined;
     this.#hasContent = true;
     this.finish = undefined;
-    if (isInline) {
-      this.#inline.push(
-        text,
-        this.#sayTo((event) => {
-          stream.emit(event);
-        }),
-      );
-    } else stream.emit(textEvent(type, text, type === 'text' ? this.#output : this.#thinking));
-    return true;
+    return event;
   }
 
   /** The stream is cut: emits what was held as the beginning of a tag, see {@link InlineThinking.release}. */
@@ -204,6 +204,19 @@ export class ChatChoice {
     this.finish = { index: this.#output.index, reason, rawReason: word };
   }
 
+  /** The event of a text in which no tag begins or ends; undefined where one may. */
+  #untagged(text: string, inline: InlineThinking): StreamEvent | undefined {
+    if (inline.isHolding || text.includes('<')) return undefined;
+    let event: StreamEvent | undefined;
+    inline.push(
+      text,
+      this.#sayTo((told) => {
+        event = told;
+      }),
+    );
+    return event;
+  }
+
   #sayTo(emit: Emit): (type: 'text' | 'thinking', text: string) => void {
     return (type, text) => {
       if (type === 'text') emit(textEvent(type, text, this.#output));
@@ -212,13 +225,22 @@ export class ChatChoice {
   }
 }
 
-/** The text of a part that brought nothing else. */
-export interface PlainText {
-  readonly type: 'text' | 'thinking';
-  /** Its place in the part. */
+/** A part that brought one text, or one piece of a tool call's arguments, and nothing else. */
+export interface PlainPart {
+  readonly type: 'text' | 'thinking' | 'tool-call-delta';
+  /** The place of the text in the part. */
   readonly path: string;
   /** What else the part says is so. */
   readonly state: string;
+  readonly call: PlainCall | undefined;
+}
+
+interface PlainCall {
+  /** The place of the call in the part. */
+  readonly path: string;
+  readonly index: ToolCallPart['index'];
+  readonly id: ToolCallPart['id'];
+  readonly name: string;
 }
 
 /** The keys of a delta whose values bring something of their own. */
@@ -234,16 +256,49 @@ const NEWS: readonly string[] = [
   'reasoning',
 ];
 
-function plainTextOf(part: ChatChoicePart, state: string): PlainText | undefined {
+function plainPartOf(part: ChatChoicePart, state: string): PlainPart | undefined {
   const { delta, message, text } = part;
-  if (!isBlank(message)) return undefined;
-  if (text) return isBlank(delta) ? { type: 'text', path: 'text', state } : undefined;
+  if (text) {
+    return isBlank(delta) && isBlank(message) ? { type: 'text', path: 'text', state, call: undefined } : undefined;
+  }
   if (delta === undefined || delta === null) return undefined;
   const news = NEWS.filter((key) => !isBlank(delta[key]));
   const [key] = news;
-  if (key === undefined || news.length > 1 || typeof delta[key] !== 'string') return undefined;
-  if (key === 'content') return { type: 'text', path: 'delta.content', state };
-  return key.startsWith('reasoning') ? { type: 'thinking', path: `delta.${key}`, state } : undefined;
+  if (key === undefined || news.length > 1) return undefined;
+  if (key === 'tool_calls' || key === 'toolCalls') return plainCallOf(delta, key, state);
+  if (key === 'content') return plainContentOf(delta.content, state);
+  if (typeof delta[key] !== 'string' || !key.startsWith('reasoning')) return undefined;
+  return { type: 'thinking', path: `delta.${key}`, state, call: undefined };
+}
+
+function plainContentOf(content: ChatDelta['content'], state: string): PlainPart | undefined {
+  if (typeof content === 'string') return { type: 'text', path: 'delta.content', state, call: undefined };
+  const [part] = content ?? [];
+  if (content?.length !== 1 || !isRecord(part)) return undefined;
+  if (part['type'] === 'text') {
+    return part['text'] ? { type: 'text', path: 'delta.content.0.text', state, call: undefined } : undefined;
+  }
+  const thinking: readonly unknown[] = Array.isArray(part['thinking']) ? part['thinking'] : [];
+  const [item] = thinking;
+  if (part['type'] !== 'thinking' || thinking.length !== 1 || !isRecord(item) || !textOf(item)) return undefined;
+  return { type: 'thinking', path: 'delta.content.0.thinking.0.text', state, call: undefined };
+}
+
+function plainCallOf(delta: ChatDelta, key: 'tool_calls' | 'toolCalls', state: string): PlainPart | undefined {
+  const calls = delta.tool_calls ?? delta.toolCalls;
+  const [call] = calls ?? [];
+  if (calls !== delta[key] || calls?.length !== 1 || call === undefined) return undefined;
+  const { index, id, function: called, custom } = call;
+  const given = called?.arguments ?? custom?.input;
+  if (typeof given !== 'string' || given === '') return undefined;
+  const path = `delta.${key}.0`;
+  const place = called?.arguments === given ? 'function.arguments' : 'custom.input';
+  return {
+    type: 'tool-call-delta',
+    path: `${path}.${place}`,
+    state,
+    call: { path, index, id, name: nameOf(call) },
+  };
 }
 
 /** An event with its keys always in one order: engines read such objects faster, and a spread is slow. */

@@ -1,12 +1,12 @@
 import { ProtocolError } from '../errors.js';
 import { type DialectStream, type Emit, readFailure } from '../protocol/dialect.js';
 import { type ErrorReport, isRecord, readErrorBody } from '../protocol/errorBody.js';
-import { ChatChoice, type PlainText } from './chatChoice.js';
+import { ChatChoice, type PlainPart } from './chatChoice.js';
 import type { ChatChunk } from './chatChunk.js';
 import { extrasOf, isBlank } from './chatExtras.js';
 import { finishFailure } from './chatFinish.js';
 import type { ToolCallRoom } from './chatToolCalls.js';
-import { readChatUsage } from './chatUsage.js';
+import { ChatUsage, unreadUsageOf, type UsageNumbers, usageNumbersOf } from './chatUsage.js';
 
 /** Above what any API allows (OpenAI: 128); chosen. */
 const MAX_CHOICES = 1024;
@@ -39,6 +39,14 @@ const SKIPPED: ReadonlySet<string> = new Set([
   'obfuscation',
   'p',
 ]);
+/** The same, and what is not read beside a delta: Perplexity's `message` repeats all that came. */
+const SKIPPED_WITH_DELTA: ReadonlySet<string> = new Set([...SKIPPED, 'choices.0.message.content']);
+/** The same, and what is not read beside the index of a call. */
+const SKIPPED_WITH_INDEX: ReadonlySet<string> = new Set([
+  ...SKIPPED_WITH_DELTA,
+  'choices.0.delta.tool_calls.0.id',
+  'choices.0.delta.toolCalls.0.id',
+]);
 
 /** What differs between the servers of the family. */
 export interface ChatReaderOptions {
@@ -54,12 +62,13 @@ export class ChatReader {
   readonly #options: ChatReaderOptions;
   readonly #room: ToolCallRoom;
   readonly #choices: Map<number, ChatChoice> = new Map();
+  readonly #usage: ChatUsage;
   #extras = '';
-  #usage = '';
 
   constructor(options: ChatReaderOptions) {
     this.#options = options;
     this.#room = { max: options.maxToolCallChars, chars: 0 };
+    this.#usage = new ChatUsage(options.currency);
   }
 
   read(chunk: ChatChunk, stream: DialectStream<unknown>): void {
@@ -78,8 +87,10 @@ export class ChatReader {
       hasExtras = choice.read(part, failure === undefined, emit) || hasExtras;
       isFinishing ||= choice.finish !== undefined && choice.finish !== before;
     }
-    const usage = this.#spend(chunk, emit);
-    const extras = extrasOf(chunk, CHUNK_KEYS) + (usage ?? '');
+    const numbers = usageNumbersOf(chunk);
+    const usage = numbers && this.#usage.news(numbers.tells, numbers.values);
+    if (usage !== undefined) emit(usage);
+    const extras = extrasOf(chunk, CHUNK_KEYS) + (numbers?.extras ?? '');
     if (failure !== undefined) {
       // Last, so that what was held and what stands beside it in its frame is delivered.
       this.release(emit);
@@ -97,7 +108,7 @@ export class ChatReader {
     this.#prove(stream, isFinishing);
     const [part, another] = chunk.choices ?? [];
     const choice = part && another === undefined ? this.#choices.get(part.index ?? 0) : undefined;
-    if (choice?.plain !== undefined && usage === undefined) this.#offer(choice, choice.plain, extras, stream);
+    if (choice?.plain !== undefined) this.#offer(choice, choice.plain, extras, numbers, stream);
     // Nothing new is not nothing: without an event the frame would arrive as `raw`, with what it only repeats.
     if (isQuiet && !isFinishing && (extras !== '' || this.#isHolding()))
       stream.emit({ type: 'heartbeat', comment: '' });
@@ -128,25 +139,33 @@ export class ChatReader {
     return choice;
   }
 
-  /** Frames that bring nothing but a text are alike. */
-  #offer(choice: ChatChoice, plain: PlainText, extras: string, stream: DialectStream<unknown>): void {
-    stream.template({ text: `choices.0.${plain.path}`, skip: SKIPPED }, (text) => {
-      if ((extras !== '' && extras !== this.#extras) || !choice.say(plain, text, stream)) return false;
+  /** Frames that bring one text, or one piece of a tool call, and nothing else but what was used so far, are alike. */
+  #offer(
+    choice: ChatChoice,
+    plain: PlainPart,
+    extras: string,
+    numbers: UsageNumbers | undefined,
+    stream: DialectStream<unknown>,
+  ): void {
+    if (numbers?.isInExtras === true) return;
+    const { path, call } = plain;
+    const hasIndex = typeof call?.index === 'number';
+    const read = [...(numbers?.paths ?? []), ...(hasIndex ? [`choices.0.${call.path}.index`] : [])];
+    const last = read.length - 1;
+    const skip = skippedWith(plain, numbers);
+    const tells = numbers?.tells; // not the numbers, which keep their frame
+    const fractions = numbers?.hasCost;
+    stream.template({ text: `choices.0.${path}`, read, fractions, skip }, (text, values) => {
+      if (extras !== '' && extras !== this.#extras) return false;
+      const index = hasIndex ? Number(values[last]) : call?.index;
+      const event = choice.next(plain, text, index);
+      if (event === undefined) return false;
+      const usage = tells && this.#usage.news(tells, values);
+      stream.emit(event);
+      if (usage !== undefined) stream.emit(usage);
       stream.reopen(); // as in `#prove`: this choice has not ended
       return true;
     });
-  }
-
-  /** Emits usage that differs from the last; returns what stands in it besides. */
-  #spend(chunk: ChatChunk, emit: Emit): string | undefined {
-    const read = readChatUsage(chunk, this.#options.currency);
-    if (read === undefined) return undefined;
-    const told = JSON.stringify(read.usage);
-    if (told !== this.#usage) {
-      this.#usage = told;
-      emit({ type: 'usage', ...read.usage });
-    }
-    return read.extras;
   }
 
   /** Every choice asked for and every one seen has ended: the answer is whole, until another begins. */
@@ -165,6 +184,13 @@ export class ChatReader {
   #isHolding(): boolean {
     return [...this.#choices.values()].some((choice) => choice.isHolding);
   }
+}
+
+function skippedWith({ path, call }: PlainPart, numbers: UsageNumbers | undefined): ReadonlySet<string> {
+  const inDelta = path === 'text' ? SKIPPED : SKIPPED_WITH_DELTA;
+  const skipped = typeof call?.index === 'number' ? SKIPPED_WITH_INDEX : inDelta;
+  const unread = numbers === undefined ? [] : unreadUsageOf(numbers);
+  return unread.length === 0 ? skipped : new Set([...skipped, ...unread]);
 }
 
 /** What a frame says went wrong: by itself, at one of its choices, or where Groq tells why it stopped early. */

@@ -1,6 +1,6 @@
 import { LimitError, ProtocolError } from '../errors.js';
 import type { Emit } from '../protocol/dialect.js';
-import type { FinishReason, OutputPlace } from '../types.js';
+import type { FinishReason, OutputPlace, ToolCallDeltaEvent } from '../types.js';
 import type { ToolCallPart } from './chatChunk.js';
 
 /** Calls in one choice. Above what any API allows (OpenAI: 128); chosen. */
@@ -17,6 +17,9 @@ export interface ToolCallRoom {
   readonly max: number;
   chars: number;
 }
+
+/** What of a piece tells the call that it belongs to. */
+type CallKey = Pick<ToolCallPart, 'index' | 'id'>;
 
 interface Draft {
   readonly id: string;
@@ -47,14 +50,21 @@ export class ChatToolCalls {
     const { function: called, custom } = part;
     const known = this.#find(part);
     const draft = known ?? this.#begin(part);
-    const name = called?.name ?? custom?.name ?? '';
+    const name = nameOf(part);
     const argumentsDelta = textOf(called?.arguments ?? custom?.input);
-    const isRenamed = name !== '' && name !== draft.name;
-    if (known !== undefined && !isRenamed && argumentsDelta === '') return;
-    this.#take(argumentsDelta.length + (isRenamed ? name.length - draft.name.length : 0));
-    if (isRenamed) draft.name = name; // may be repeated on every piece: it replaces
-    draft.text += argumentsDelta;
-    emit({ type: 'tool-call-delta', ...this.#place, id: draft.id, name: draft.name, argumentsDelta });
+    if (known !== undefined && argumentsDelta === '' && !isRenaming(draft, name)) return;
+    emit(this.#grow(draft, name, argumentsDelta));
+  }
+
+  /**
+   * Does what `push` does with a piece of a call that goes on.
+   * @param name - as `nameOf` tells it
+   * @param argumentsDelta - not empty
+   * @returns the event to emit; undefined, with nothing done, where `push` would find another call by it, or none
+   */
+  more({ index, id }: CallKey, name: string, argumentsDelta: string): ToolCallDeltaEvent | undefined {
+    const draft = this.#known(index, id);
+    return draft && this.#grow(draft, name, argumentsDelta);
   }
 
   /**
@@ -92,10 +102,9 @@ export class ChatToolCalls {
     if (failure !== undefined) throw failure; // after the calls that are whole
   }
 
-  #find({ index, id }: ToolCallPart): Draft | undefined {
-    if (typeof index !== 'number') return id ? this.#byId.get(id) : this.#drafts.at(-1);
-    const draft = this.#byIndex.get(index);
-    if (draft !== undefined || !id) return draft;
+  #find({ index, id }: CallKey): Draft | undefined {
+    const draft = this.#known(index, id);
+    if (draft !== undefined || typeof index !== 'number' || !id) return draft;
     // A call that began without an index, and got one later.
     const named = this.#byId.get(id);
     if (named?.index !== undefined) return undefined;
@@ -104,6 +113,25 @@ export class ChatToolCalls {
       this.#byIndex.set(index, named);
     }
     return named;
+  }
+
+  /** The call that a piece goes on with; with an index its id is not asked. */
+  #known(index: CallKey['index'], id: CallKey['id']): Draft | undefined {
+    if (typeof index === 'number') return this.#byIndex.get(index);
+    return id ? this.#byId.get(id) : this.#drafts.at(-1);
+  }
+
+  #grow(draft: Draft, name: string, argumentsDelta: string): ToolCallDeltaEvent {
+    const isRenamed = isRenaming(draft, name);
+    this.#take(argumentsDelta.length + (isRenamed ? name.length - draft.name.length : 0));
+    if (isRenamed) draft.name = name; // may be repeated on every piece: it replaces
+    draft.text += argumentsDelta;
+    const { index, alternative } = this.#place;
+    const { id } = draft;
+    // Literals, and no spread: there is one for each piece.
+    return alternative === true
+      ? { type: 'tool-call-delta', index, alternative, id, name: draft.name, argumentsDelta }
+      : { type: 'tool-call-delta', index, id, name: draft.name, argumentsDelta };
   }
 
   #begin({ index, id, custom }: ToolCallPart): Draft {
@@ -139,6 +167,15 @@ export class ChatToolCalls {
       `The unfinished tool calls of an answer hold more than ${String(this.#room.max)} characters; raise maxToolCallChars if they should`,
     );
   }
+}
+
+/** The name of the tool, where a piece has it. */
+export function nameOf({ function: called, custom }: ToolCallPart): string {
+  return called?.name ?? custom?.name ?? '';
+}
+
+function isRenaming(draft: Draft, name: string): boolean {
+  return name !== '' && name !== draft.name;
 }
 
 /** Arguments as text; some shims send them whole, as an object. */

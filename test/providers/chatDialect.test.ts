@@ -494,6 +494,12 @@ describe('usage', () => {
     ]);
   });
 
+  it('hands on what stands in it besides, also where no count is known, and again when it changed', () => {
+    const tiers = ['a', 'a', 'b'].map((tier) => ({ ...choice({ content: 't' }), usage: { tier } }));
+    const types = decodeFrames([...tiers, stop, '[DONE]']).events.map(({ type }) => type);
+    expect(types).toStrictEqual(['text', 'raw', 'text', 'text', 'raw', 'finish']);
+  });
+
   it('has the cost from the root or from usage, in a currency only where one is documented', () => {
     const atRoot = { usage, cost: 0.3, cost_details: { prompt_cost: 0.1, completion_cost: 0.2 } };
     const inUsage = { usage: { ...usage, cost: 0.5, cost_details: { upstream_inference_prompt_cost: 0.25 } } };

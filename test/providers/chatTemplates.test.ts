@@ -2,13 +2,17 @@ import * as fc from 'fast-check';
 import { from } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import { decode } from '../../src/operators/decode.js';
+import { LimitError } from '../../src/errors.js';
 import { parseSSE } from '../../src/operators/parseSSE.js';
 import type { Dialect } from '../../src/protocol/dialect.js';
+import { createSSEParser } from '../../src/protocol/sseParser.js';
 import { chatDialect } from '../../src/providers/chatDialect.js';
 import type { WireEvent } from '../../src/types.js';
-import { bothWays, expectSame, framesOf, type Step } from '../support/bothWays.js';
+import { bothWays, expectSame, framesOf, type Step, tell } from '../support/bothWays.js';
 import { bytesOf, cutAt } from '../support/chunks.js';
+import { checkTemplates } from '../../src/testing/index.js';
 import { chatServers, type Frames, mutatedStream, pick, type Random, randomOf } from '../support/mutatedFrames.js';
+import { recorded, recordings } from '../support/shared.js';
 
 const dialects: readonly Dialect[] = [
   chatDialect(),
@@ -50,7 +54,7 @@ describe('the chat dialect decodes mutated frames the same, with templates and w
   });
 
   /** Servers none of whose frames brings nothing but text, or that are longer than a template. */
-  const never = ['vLLM with both reasonings', 'usage on every frame', 'longer than a template'];
+  const never = ['vLLM with both reasonings', 'longer than a template'];
   it.each(Object.keys(chatServers))('of %s', (name) => {
     const frames = chatServers[name];
     if (frames === undefined) throw new Error(`No server is named ${name}`);
@@ -164,6 +168,8 @@ describe('a body of the chat family', () => {
 const content = (text: string, more = ''): string =>
   `{"choices":[{"delta":{"content":${JSON.stringify(text)}}}]${more}}`;
 
+const call = (piece: string, more = ''): string => `{"choices":[{"delta":{"tool_calls":[{${piece}}]}}]${more}}`;
+
 describe('a template of the chat dialect', () => {
   const share = (data: readonly string[], dialect: Dialect = chatDialect()): number =>
     bothWays(dialect, framesOf(data)).templated;
@@ -184,7 +190,57 @@ describe('a template of the chat dialect', () => {
     ],
     ['citations that stay the same', (at) => content(String(at), ',"citations":["a"]'), 9],
     ['several choices, in turns', (at) => `{"choices":[{"index":${String(at % 2)},"delta":{"content":"t"}}]}`, 8],
-    ['usage on every frame', (at) => content('t', `,"usage":{"completion_tokens":${String(at)}}`), 0],
+    ['usage on every frame', (at) => content('t', `,"usage":{"completion_tokens":${String(at)}}`), 9],
+    ['usage that stays the same', () => content('t', ',"usage":{"completion_tokens":5}'), 9],
+    ['usage that nobody reads', (at) => content('t', `,"usage":{"prompt_cache_miss_tokens":${String(at)}}`), 8],
+    ['usage with more in it', (at) => content('t', `,"usage":{"completion_tokens":${String(at)},"tier":"a"}`), 9],
+    ['usage with more in it that changes', (at) => content('t', `,"usage":{"tier":${String(at)}}`), 0],
+    [
+      'details of usage that nobody reads',
+      (at) => content('t', `,"usage":{"prompt_tokens_details":{"cached_tokens":1,"audio_tokens":${String(at)}}}`),
+      8,
+    ],
+    [
+      'a cost beside the usage',
+      (at) =>
+        content('t', `,"usage":{"completion_tokens":1},"cost":${String(at / 8)},"cost_details":{"prompt_cost":0}`),
+      9,
+    ],
+    [
+      'a cost in the usage',
+      (at) => content('t', `,"usage":{"cost":0.5,"cost_details":{"completion_cost":${String(at * 1e-9)}}}`),
+      9,
+    ],
+    [
+      'a whole message beside the delta, and a cost in parts',
+      (at) =>
+        `{"choices":[{"message":{"content":"${'t'.repeat(at)}"},"delta":{"content":"t"}}],"usage":{"cost":{"total_cost":${String(at)}}}}`,
+      8,
+    ],
+    ['usage of Groq', (at) => content('t', `,"x_groq":{"usage":{"completion_tokens":${String(at)}}}`), 0],
+    ['pieces of a tool call', (at) => call(`"index":0,"function":{"arguments":"${String(at)}"}`), 9],
+    ['pieces of a tool call without an index', (at) => call(`"function":{"arguments":"${String(at)}"}`), 9],
+    ['pieces of a tool call that repeat its id', () => call('"id":"a","function":{"name":"f","arguments":"1"}'), 9],
+    ['pieces of two tool calls, in turns', (at) => call(`"index":${String(at % 2)},"function":{"arguments":"1"}`), 8],
+    ['an id made anew for each piece', (at) => call(`"index":0,"id":"${String(at)}","function":{"arguments":"1"}`), 8],
+    ['tool calls told apart by their ids', (at) => call(`"id":"${String(at)}","function":{"arguments":"1"}`), 0],
+    ['the input of a custom tool', () => call('"index":0,"custom":{"input":"1"}'), 9],
+    [
+      'pieces of a tool call and usage',
+      (at) => call('"index":0,"function":{"arguments":"1"}', `,"usage":{"completion_tokens":${String(at)}}`),
+      9,
+    ],
+    [
+      'pieces of two tool calls in one frame',
+      () => call('"function":{"arguments":"1"}},{"function":{"arguments":"2"}'),
+      0,
+    ],
+    ['a text of Mistral', () => '{"choices":[{"delta":{"content":[{"type":"text","text":"t"}]}}]}', 9],
+    [
+      'thinking of Mistral',
+      () => '{"choices":[{"delta":{"content":[{"type":"thinking","thinking":[{"type":"text","text":"t"}]}]}}]}',
+      9,
+    ],
     ['two texts in one frame', () => '{"choices":[{"delta":{"content":"t"}},{"index":1,"delta":{"content":"u"}}]}', 0],
     ['text and thinking at once', () => '{"choices":[{"delta":{"content":"t","reasoning":"u"}}]}', 0],
     ['log probabilities', (at) => `{"choices":[{"delta":{"content":"t"},"logprobs":{"content":[${String(at)}]}}]}`, 0],
@@ -224,12 +280,89 @@ describe('a template of the chat dialect', () => {
     bothWays(chatDialect(), framesOf([content('a'), content('b'), whole, content('c'), whole]));
   });
 
-  it('reads frames between tool calls, and leaves these alone', () => {
-    const piece =
-      '{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"i","function":{"name":"f","arguments":"{"}}]}}]}';
-    const end =
-      '{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"}"}}]},"finish_reason":"tool_calls"}]}';
-    const frames = [content('a'), piece, content('b'), content('c'), end, '[DONE]'];
-    expect(share(frames)).toBe(2);
+  it('reads frames between tool calls', () => {
+    const piece = (text: string): string => call(`"index":0,"id":"i","function":{"name":"f","arguments":${text}}`);
+    const end = '{"choices":[{"delta":{},"finish_reason":"tool_calls"}]}';
+    const frames = [content('a'), piece('"["'), content('b'), piece('"1"'), content('c'), piece('"]"'), end, '[DONE]'];
+    expect(share(frames)).toBe(4);
+  });
+
+  it('leaves to the parser the piece with which a call begins', () => {
+    const piece = (index: number, text: string): string =>
+      call(`"index":${String(index)},"id":"i${String(index)}","function":{"name":"f","arguments":"${text}"}`);
+    const frames = [piece(0, '['), piece(0, '1'), piece(1, '['), piece(0, ']'), piece(1, ']'), piece(2, '1')];
+    expect(share(frames)).toBe(3);
+  });
+
+  it('begins a call anew after the choice has ended, whatever its index', () => {
+    const piece = call('"index":0,"id":"i","function":{"name":"f","arguments":"1"}');
+    const end = '{"choices":[{"delta":{},"finish_reason":"tool_calls"}]}';
+    expect(share([piece, piece, end, piece, piece, end, '[DONE]'])).toBe(2);
+  });
+
+  it('finds a call by its index once it has one', () => {
+    const [named, indexed, bare] = ['"id":"a",', '"index":3,"id":"a",', '"index":3,'].map((key) =>
+      call(`${key}"function":{"arguments":"1"}`),
+    );
+    const last = call('"function":{"arguments":"1"}');
+    const other = call('"index":4,"id":"a","function":{"arguments":"2"}');
+    const all = [named, named, indexed, indexed, bare, bare, other, bare, last, last, named];
+    expect(share(all.map(String))).toBeGreaterThan(3);
+  });
+
+  it.each([12, 13])('holds no more of a tool call than it may, of %i characters', (max) => {
+    const frames = framesOf(times(13, () => call('"index":0,"function":{"arguments":"1"}')));
+    const decoder = chatDialect({ maxToolCallChars: max }).decoder();
+    const results = frames.map((frame) => tell(decoder, frame));
+    expect(results.map(({ error }) => error instanceof LimitError).indexOf(true)).toBe(max === 12 ? 12 : -1);
+    bothWays(chatDialect({ maxToolCallChars: max }), frames);
+  });
+
+  it('tells usage after the text beside it, and again when it changed back', () => {
+    const frame = (count: number): string => content('t', `,"usage":{"completion_tokens":${String(count)}}`);
+    const decoder = chatDialect().decoder();
+    const told = framesOf([1, 1, 2, 2, 1].map(frame)).map((each) => tell(decoder, each).events.map(({ type }) => type));
+    expect(told).toStrictEqual([['text', 'usage'], ['text'], ['text', 'usage'], ['text'], ['text', 'usage']]);
+    expect(decoder.templated).toBe(4);
+  });
+
+  it('leaves no usage out that comes without text in between', () => {
+    const frame = (count: number): string => content('t', `,"usage":{"completion_tokens":${String(count)}}`);
+    const alone = (count: number): string => `{"choices":[],"usage":{"completion_tokens":${String(count)}}}`;
+    expect(share([frame(1), frame(2), alone(2), alone(3), frame(3), frame(2), content('u'), frame(2)])).toBe(4);
+  });
+
+  it('hands on what stands in usage besides, when it changes', () => {
+    const frame = (at: number, tier: string): string =>
+      content('t', `,"usage":{"completion_tokens":${String(at)},"tier":"${tier}"}`);
+    const tiers = ['a', 'a', 'b', 'b', 'b', 'a', 'a', 'b'];
+    const decoder = chatDialect().decoder();
+    const raws = framesOf(tiers.map((tier, at) => frame(at, tier))).map((each) =>
+      tell(decoder, each).events.some(({ type }) => type === 'raw'),
+    );
+    expect(raws).toStrictEqual([true, false, true, false, false, true, false, true]);
+    expect(share(tiers.map((tier, at) => frame(at, tier)))).toBeGreaterThan(2);
+  });
+
+  it.each(recordings('chat', 'completion'))('reads $file as without templates', (recording) => {
+    const bytes = recorded(recording);
+    for (const dialect of dialects) {
+      const fast = read(dialect, [bytes], undefined);
+      expectSame(fast, read(withoutTemplates(dialect), [bytes], undefined), () => recording.file);
+      expect(read(checkTemplates(dialect), [bytes], undefined)).toHaveLength(fast.length);
+    }
+  });
+
+  it.each([
+    ['perplexity/sonar-citations-big-crlf.sse', 180],
+    ['mistral/magistral-thinking.sse', 145],
+    ['openai/chat-parallel-tools.sse', 12],
+    ['groq/thinking-long.sse', 980],
+  ])('reads most frames of %s', (file, least) => {
+    const recording = recordings('chat').find((each) => each.file === file);
+    if (recording === undefined) return; // the folder is not beside the project
+    const wire: WireEvent[] = [];
+    createSSEParser().push(recorded(recording), (event) => wire.push(event));
+    expect(bothWays(chatDialect(), wire).templated).toBeGreaterThanOrEqual(least);
   });
 });

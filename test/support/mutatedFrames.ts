@@ -140,6 +140,11 @@ const KEYS: readonly string[] = [
   'logprobs',
   'content_filter_results',
   'finish_reason',
+  'cost',
+  'completion_tokens',
+  'tool_calls',
+  'arguments',
+  'x_groq',
 ];
 
 /** What a mutation puts somewhere: `varying` is another in each frame. */
@@ -297,6 +302,32 @@ const chunk = (choice: object, more: object = {}): object => ({
 });
 const content = (text: string): object => ({ index: 0, delta: { content: text }, finish_reason: null });
 
+const counts = (count: number): object => ({ prompt_tokens: 9, completion_tokens: count, total_tokens: 9 + count });
+const call = (each: object, more: object = {}): object => ({ index: 0, delta: { tool_calls: [each] }, ...more });
+
+/** A piece of one of several calls, told apart by index or id, or by neither; most are like the one before. */
+function piece(random: Random, text: string, count: number): object {
+  const style = random(8) === 0 ? random : randomOf(Math.floor(count / 12) % 7);
+  const index = pick<unknown>(style, [0, 0, 1, 2, -1, 0.5, null, undefined]);
+  const id = pick<unknown>(style, ['a', 'b', `r${String(random(99))}`, '', null, undefined, undefined, undefined]);
+  const name = pick<unknown>(style, ['f', 'longer', '', null, undefined, undefined, undefined]);
+  const each = style(6) === 0 ? { custom: { name, input: text } } : { function: { name, arguments: text } };
+  const whole = { index, id, ...(style(5) === 0 && { type: 'function' }), ...each };
+  const usual = (): object => call(whole);
+  return pick<() => object>(random(8) === 0 ? random : style, [
+    usual,
+    usual,
+    usual,
+    usual,
+    () => ({ index: 0, delta: { toolCalls: [whole], tool_calls: pick<unknown>(style, [null, []]) } }),
+    () => ({ index: 1, delta: { tool_calls: [whole] } }),
+    () => ({ index: 0, delta: { tool_calls: [whole, whole] } }),
+    () => call(whole, { finish_reason: pick(random, ['tool_calls', 'length', null]) }),
+    () => ({ index: 0, delta: { function_call: { name: 'f', arguments: text } } }),
+    () => call({ ...whole, note: text }),
+  ])();
+}
+
 /** Frames of the chat family, as its servers write them. */
 export const chatServers: Readonly<Record<string, Frames>> = {
   'OpenAI with padding': (random, text) =>
@@ -337,6 +368,107 @@ export const chatServers: Readonly<Record<string, Frames>> = {
     json({ ...chunk(content(text)), usage: { prompt_tokens: 9, completion_tokens: count } }),
   'usage on some frames': (random, text, count) =>
     json({ ...chunk(content(text)), usage: random(3) === 0 ? { completion_tokens: count } : null }),
+  'usage of every kind': (random, text, count) =>
+    json({
+      ...chunk(content(text)),
+      usage: pick<unknown>(random, [
+        counts(count),
+        counts(count),
+        { ...counts(count), completion_tokens: pick<unknown>(random, [-1, 1.5, String(count), null, 2 ** 60]) },
+        { ...counts(count), reasoning_tokens: count, prompt_cache_hit_tokens: 1, prompt_cache_miss_tokens: count },
+        { promptTokens: 9, completionTokens: count, totalTokens: 9 + count },
+        { ...counts(count), is_byok: false, service_tier: pick(random, ['a', 'b']) },
+        { note: random(2) },
+        {},
+        [],
+        5,
+        null,
+      ]),
+    }),
+  'counts that stay the same for a while': (_, text, count) =>
+    json({ ...chunk(content(text)), usage: counts(Math.floor(count / 5)) }),
+  'usage with details that nobody reads': (random, text, count) =>
+    json({
+      ...chunk(content(text)),
+      usage: {
+        ...counts(count),
+        prompt_tokens_details: { cached_tokens: Math.floor(count / 9), audio_tokens: random(3), text: text },
+        completion_tokens_details:
+          random(9) === 0 ? null : { reasoning_tokens: count, 'a.b': count >> 3, more: { x: count >> 3 } },
+      },
+    }),
+  'Infron, with the cost beside the usage': (random, text, count) =>
+    json({
+      ...chunk(content(text)),
+      usage: random(4) === 0 ? null : counts(count),
+      cost: pick<unknown>(random, [count / 1000, count / 1000, count * 1e-9, 0, null, -1]),
+      ...(random(5) > 0 && {
+        cost_details: { prompt_cost: 1e-5, completion_cost: count / 2000, upstream_inference_cost: count / 9 },
+      }),
+    }),
+  'OpenRouter, with the cost in the usage': (random, text, count) =>
+    json({
+      ...chunk(content(text)),
+      usage: {
+        ...counts(count),
+        cost: count / 1000,
+        is_byok: random(6) === 0,
+        cost_details: { upstream_inference_prompt_cost: 0.25, upstream_inference_completions_cost: count / 4000 },
+      },
+    }),
+  'Perplexity, with all that came in each frame': (random, text, count) =>
+    json({
+      ...chunk(
+        {
+          index: 0,
+          message: { role: 'assistant', content: 'so far '.repeat(count) },
+          delta: random(9) === 0 ? {} : { role: 'assistant', content: text },
+        },
+        { search_results: [{ title: String(Math.floor(count / 30)) }] },
+      ),
+      usage: {
+        ...counts(count),
+        search_context_size: 'low',
+        cost: { input_tokens_cost: 0, output_tokens_cost: count / 1000, request_cost: 0.005, total_cost: count / 500 },
+      },
+    }),
+  'Groq, with usage of its own': (random, text, count) =>
+    json({
+      ...chunk(content(text)),
+      ...(random(3) > 0 && { x_groq: { id: 'r', usage: { completion_tokens: Math.floor(count / 9) } } }),
+      ...(random(3) === 0 && { cost: count }),
+    }),
+  'tool calls in pieces': (random, text, count) =>
+    json({ ...chunk(piece(random, text, count)), ...(random(9) === 0 && { usage: counts(count) }) }),
+  'tool calls with usage on every frame': (random, text, count) =>
+    json({ ...chunk(random(4) === 0 ? content(text) : piece(random, text, count)), usage: counts(count) }),
+  'one tool call': (random, text, count) =>
+    json(
+      chunk(
+        call(
+          count % 15 === 0
+            ? { index: 0, id: 'a', type: 'function', function: { name: 'f', arguments: '' } }
+            : { index: 0, function: { arguments: random(20) === 0 ? '' : text } },
+          random(30) === 0 ? { finish_reason: pick(random, ['length', 'tool_calls']) } : {},
+        ),
+      ),
+    ),
+  'Mistral with thinking in parts': (random, text) =>
+    json(
+      chunk({
+        index: 0,
+        delta: {
+          content: pick<unknown>(random, [
+            [{ type: 'thinking', thinking: [{ type: 'text', text }] }],
+            [{ type: 'thinking', thinking: [{ type: 'text', text }] }],
+            [{ type: 'text', text }],
+            [{ type: 'thinking', thinking: random(2) === 0 ? text : [text, { text }] }],
+            [{ type: 'text', text, note: text }],
+            [{ type: 'text', text: { text } }, text],
+          ]),
+        },
+      }),
+    ),
   'tool calls in between': (random, text) =>
     json(
       chunk(
