@@ -10,7 +10,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { cp, mkdir, mkdtemp, readdir, readFile, realpath, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 
@@ -104,7 +104,8 @@ async function copyWith(undici) {
   const skipped = ['node_modules', 'dist', '.git'];
   for (const name of await readdir(root)) {
     if (skipped.includes(name) || name === 'engines') continue;
-    await cp(join(root, name), join(copy, name), { recursive: true });
+    const isSource = (path) => basename(path) !== 'node_modules'; // the benchmarks have their own
+    await cp(join(root, name), join(copy, name), { recursive: true, filter: isSource });
   }
   await mkdir(join(copy, 'node_modules'));
   for (const name of await readdir(join(root, 'node_modules'))) {
