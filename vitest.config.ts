@@ -7,6 +7,7 @@ export default defineConfig({
   resolve: {
     alias: [
       { find: /^#io$/, replacement: source('internal/io.node.ts') },
+      { find: /^#templates$/, replacement: source('protocol/template.ts') },
       { find: /^millrace\/providers$/, replacement: source('providers/index.ts') },
       { find: /^millrace\/testing$/, replacement: source('testing/index.ts') },
       { find: /^millrace$/, replacement: source('index.ts') },

@@ -1,6 +1,7 @@
 const CUT = { bytesPerChunk: 16_384 };
-/** What each dialect may cost, beside lines and `JSON.parse`. */
+/** What a dialect may cost, beside lines and `JSON.parse`: the way through a parser and RxJS is the same for all. */
 const HALF = 0.5;
+const DECODER = 'its decoder alone';
 
 /** A stream in memory, read by millrace and by the least that a reader by hand does. */
 export function memoryGroup({ row, title, fixture, tokens, isQuick }) {
@@ -11,10 +12,7 @@ export function memoryGroup({ row, title, fixture, tokens, isQuick }) {
     isOurs,
   });
   const byHand = 'lines, JSON.parse';
-  const ours = [
-    caseOf('millrace', 'pipeline', true),
-    ...(isQuick ? [] : [caseOf('its decoder alone', 'decoder', true)]),
-  ];
+  const ours = [caseOf('millrace', 'pipeline', true), ...(isQuick ? [] : [caseOf(DECODER, 'decoder', true)])];
   return {
     row,
     title,
@@ -22,7 +20,12 @@ export function memoryGroup({ row, title, fixture, tokens, isQuick }) {
     tables: [
       {
         metric: 'cpuPerToken',
-        comparisons: ours.map(({ name }) => ({ on: name, of: name, to: byHand, atMost: HALF })),
+        comparisons: ours.map(({ name }) => ({
+          on: name,
+          of: name,
+          to: byHand,
+          ...(name === DECODER && { atMost: HALF }),
+        })),
       },
     ],
   };

@@ -1,7 +1,6 @@
 import type { Observable, Subscriber } from 'rxjs';
 import { AbortError, InterruptedError, MillraceError } from '../errors.js';
 import type { Dialect, Proof } from '../protocol/dialect.js';
-import { MatchedEvent, MatchedLine } from '../protocol/shortcut.js';
 import type { StreamEvent, WarningEvent, WireEvent } from '../types.js';
 import { Answer, type DecodeOptions } from './answer.js';
 import { tellAttempt } from './diagnostics.js';
@@ -125,7 +124,7 @@ export function connectDecoder(subscriber: Subscriber<StreamEvent>, decoding: De
     return {
       next: (event) => {
         if (isDecoding) {
-          waiting.push(event instanceof MatchedEvent || event instanceof MatchedLine ? event.copy() : event);
+          waiting.push(ownEvent(event));
           return;
         }
         scope.current();
@@ -169,6 +168,15 @@ export function connectDecoder(subscriber: Subscriber<StreamEvent>, decoding: De
       },
     };
   });
+}
+
+/** One that can be kept: what is known by sight is told in one object, good until the next. */
+function ownEvent(event: WireEvent): WireEvent {
+  return (event as Partial<Copied> & WireEvent).copy?.() ?? event; // see `MatchedEvent`
+}
+
+interface Copied {
+  copy(): WireEvent;
 }
 
 function isOpen(proof: Proof): boolean {

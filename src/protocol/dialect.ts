@@ -1,10 +1,11 @@
+import { Templates } from '#templates';
 import { ProtocolError, ProviderError } from '../errors.js';
 import type { ChoiceFinish, FinishReason, HeartbeatEvent, RawEvent, StreamEvent, WireEvent } from '../types.js';
 import { type ErrorReport, isRecord, readErrorBody } from './errorBody.js';
 import { Delivered, Replay } from './replay.js';
 import type { StandardSchema } from './standardSchema.js';
 import type { Shortcut } from './shortcut.js';
-import { type TemplateOffer, Templates, type TemplateShape, type TemplateUse } from './template.js';
+import type { TemplateOffer, TemplateShape, TemplateUse } from './template.js';
 import { validate } from './validate.js';
 
 /** Takes one decoded event; called in order, synchronously. @public */

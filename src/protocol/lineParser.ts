@@ -105,7 +105,12 @@ export abstract class LineParser<Event> {
     this.#atStart = false;
   }
 
-  /** True where `takeKnown` may know what comes: then no more than a block is decoded before it is asked again. */
+  /** The end of what is not known by sight: after it something may be known again. */
+  protected afterUnknown(chunk: Uint8Array, from: number, end: number): number {
+    return this.afterBlock(chunk, from, end);
+  }
+
+  /** True where `takeKnown` may know what comes: then no more is decoded than up to `afterUnknown` before it is asked again. */
   protected mayKnow(): boolean {
     return false;
   }
@@ -197,7 +202,7 @@ export abstract class LineParser<Event> {
     if (this.held.length === 0) {
       const { decodeASCII } = this.reader;
       if (this.mayKnow()) {
-        this.#chunkAt = this.#afterBlock(chunk, from, end);
+        this.#chunkAt = this.afterUnknown(chunk, from, end);
         return this.#takeLines(chunk, from, this.#chunkAt, undefined);
       }
       this.#chunkAt = end;
@@ -205,7 +210,7 @@ export abstract class LineParser<Event> {
       const ascii = this.#wide ? undefined : decodeASCII(chunk, from, end);
       if (ascii === undefined) {
         this.#wide = true;
-        this.#chunkAt = this.#afterBlock(chunk, from, end);
+        this.#chunkAt = this.afterBlock(chunk, from, end);
       }
       return this.#takeLines(chunk, from, this.#chunkAt, ascii);
     }
@@ -235,7 +240,7 @@ export abstract class LineParser<Event> {
   }
 
   /** The end of the line at `from`, and of an empty one behind it. */
-  #afterBlock(chunk: Uint8Array, from: number, end: number): number {
+  protected afterBlock(chunk: Uint8Array, from: number, end: number): number {
     const after = this.reader.indexOf(chunk, LF, from) + 1;
     if (after === 0) return end;
     if (chunk[after] === LF) return after + 1;

@@ -146,6 +146,14 @@ class EventStreamParser extends LineParser<ServerSentEvent> implements SSEParser
     return this.#shortcut?.isReady === true;
   }
 
+  /** A whole event, so that its framing can be learned. */
+  protected override afterUnknown(chunk: Uint8Array, from: number, end: number): number {
+    let at = from;
+    do at = this.afterBlock(chunk, at, end);
+    while (at < end && !isAfterBlankLine(chunk, at));
+    return at;
+  }
+
   protected override takeKnown(chunk: Uint8Array, from: number, emit: (event: ServerSentEvent) => void): void {
     const shortcut = this.#shortcut;
     if (shortcut === undefined || this.#open) return;
@@ -397,6 +405,11 @@ class EventStreamParser extends LineParser<ServerSentEvent> implements SSEParser
           `An event is larger than ${String(this.#maxEventBytes)} bytes; raise maxEventBytes if it should be`,
         );
   }
+}
+
+/** Whether two line ends with LF stand before `at`. */
+function isAfterBlankLine(chunk: Uint8Array, at: number): boolean {
+  return chunk[at - 2] === LF || (chunk[at - 2] === CR && chunk[at - 3] === LF);
 }
 
 /** The end of the blank line at `at`, where it ends in the same way as the line before; -1 where there is none. */

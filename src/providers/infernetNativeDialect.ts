@@ -5,6 +5,7 @@ import { isRecord, readErrorBody } from '../protocol/errorBody.js';
 import { validate } from '../protocol/validate.js';
 import type { FinishReason } from '../types.js';
 import { type InfernetMessage, infernetTurn } from './infernetTurn.js';
+import { SeenIds } from './seenIds.js';
 import { settleText, StreamedText } from './streamedText.js';
 
 /** How to read Infernet's native chat stream. @public */
@@ -16,9 +17,6 @@ export interface InfernetNativeDialectOptions {
   readonly retryable?: ((report: ErrorReport) => boolean) | undefined;
 }
 
-/** How many event ids are remembered to tell replayed events; the oldest are forgotten first. Chosen. */
-const MAX_KNOWN_IDS = 16_384;
-
 const Frame = z.custom<Readonly<Record<string, unknown>>>(isRecord);
 const Job = z.looseObject({ id: z.nullish(z.string()), status: z.nullish(z.string()) });
 const Token = z.looseObject({ text: z.nullish(z.string()) });
@@ -28,7 +26,7 @@ const Done = z.looseObject({ text: z.nullish(z.string()), reason: z.nullish(z.st
 
 interface NativeState {
   readonly streamed: StreamedText;
-  readonly ids: Set<string>;
+  readonly ids: SeenIds;
   lastId: string;
   status: string | undefined;
 }
@@ -59,7 +57,7 @@ export function infernetNativeDialect(options: InfernetNativeDialectOptions = {}
     frame: Frame,
     turn: infernetTurn,
     reattach: 'replay',
-    start: () => ({ streamed: new StreamedText(), ids: new Set(), lastId: '', status: undefined }),
+    start: () => ({ streamed: new StreamedText(), ids: new SeenIds(), lastId: '', status: undefined }),
     // A job row has an `error` column of its own: only the event's name tells a failure, and the row's status.
     error: (frame, event) => (event === 'error' || event === 'message' ? failure(frame, event) : undefined),
     retryable: options.retryable,
@@ -89,13 +87,7 @@ function failure(frame: Readonly<Record<string, unknown>>, event: string): Error
 function isReplay({ id, state }: NativeStream): boolean {
   if (id === '' || id === state.lastId) return false;
   state.lastId = id;
-  if (state.ids.has(id)) return true;
-  state.ids.add(id);
-  if (state.ids.size > MAX_KNOWN_IDS) {
-    const oldest = state.ids.keys().next();
-    if (oldest.done !== true) state.ids.delete(oldest.value);
-  }
-  return false;
+  return !state.ids.add(id);
 }
 
 function job(frame: Readonly<Record<string, unknown>>, stream: NativeStream): void {

@@ -124,7 +124,7 @@ export async function bundleCLI(folder: string): Promise<string> {
     format: 'esm',
     target: 'node20',
     packages: 'external',
-    alias: { '#io': path('src/internal/io.node.ts') },
+    alias: { '#io': path('src/internal/io.node.ts'), '#templates': path('src/protocol/template.ts') },
     logLevel: 'warning',
   });
   return outfile;

@@ -26,6 +26,7 @@ async function run(code: string): Promise<string> {
       external: ['rxjs', 'undici', 'zod'],
       alias: {
         '#io': './src/internal/io.node.ts',
+        '#templates': './src/protocol/template.ts',
         millrace: './src/index.ts',
         'millrace/providers': './src/providers/index.ts',
         'millrace/testing': './src/testing/index.ts',

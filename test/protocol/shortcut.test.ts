@@ -154,6 +154,19 @@ describe('a parser that is told what events look like', () => {
     expect(told).toStrictEqual(read(framing, chunks, false).told);
   });
 
+  it.each<[string, string]>([
+    ['named events', 'event: token\n'],
+    ['events with an id', 'id: 7\nevent: token\n'],
+    ['events', ''],
+  ])('learns what %s look like when they change', (_, before) => {
+    const frame = (pad: string): string => `${before}data: {"text":"t","pad":"${pad}"}\n\n`;
+    // The first template knows one padding, the second any.
+    const chunks = ['a', 'a', 'b', 'c', 'd', 'e'].map((pad) => bytesOf(frame(pad)));
+    const { known, told } = read('sse', chunks, true);
+    expect(known).toBe(4);
+    expect(told).toStrictEqual(read('sse', chunks, false).told);
+  });
+
   it('reads a text of any length, with an escape or a forbidden byte at any place', () => {
     for (const mark of ['\\n', '\\"', '\\\\', '\\u00e9', 'é', '\t', '\\q', '\\']) {
       for (let at = 0; at <= 70; at += 1) {

@@ -12,7 +12,7 @@ export async function bundle(program: string, outfile: string): Promise<void> {
     platform: 'node',
     format: 'esm',
     target: 'node20',
-    alias: { '#io': `${root}/src/internal/io.node.ts` },
+    alias: { '#io': `${root}/src/internal/io.node.ts`, '#templates': `${root}/src/protocol/template.ts` },
     banner: { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" },
     logLevel: 'silent',
   });
