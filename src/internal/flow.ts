@@ -217,7 +217,7 @@ export class Flow {
     for (const { owner } of this.scopes) owner?.onBytes(count);
   }
 
-  /** When the last byte came. */
+  /** When the last byte came; until the clock was read for the chunk in hand, now. */
   get lastByteAt(): number | undefined {
     if (this.#isHearing) this.#noteMove(asyncScheduler.now());
     return this.#lastByteAt;
@@ -241,7 +241,7 @@ export class Flow {
     }
   }
 
-  /** When the last piece came, or the last change of state or progress. */
+  /** When the last piece came, or the last change of state or progress; until the clock was read for the chunk in hand, now. */
   get lastContentAt(): number | undefined {
     if (this.#isMoving) this.#noteMove(asyncScheduler.now());
     return this.#lastContentAt;

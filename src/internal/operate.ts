@@ -130,6 +130,7 @@ class Link<In> extends Subscriber<In> {
     if (this.closed) return;
     if (this.#scope === undefined) {
       super.unsubscribe();
+      this.#handlers = NOTHING; // somebody above may hold a link that is closed
       return;
     }
     try {
@@ -139,7 +140,9 @@ class Link<In> extends Subscriber<In> {
     } finally {
       // A teardown above may throw, such as the callback of a `finalize`: it is over all the same.
       this.#scope.isDrawing = false;
-      this.#handlers.left?.();
+      const { left } = this.#handlers;
+      this.#handlers = NOTHING;
+      left?.();
     }
   }
 }

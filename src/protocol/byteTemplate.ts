@@ -198,7 +198,8 @@ function decodeText(bytes: Uint8Array, from: number, to: number): string {
 const NOT_ASCII = 0x80;
 
 function isASCII(text: string): boolean {
-  return Array.from(text, (character) => character.charCodeAt(0)).every((code) => code < 0x80);
+  for (let at = 0; at < text.length; at++) if (text.charCodeAt(at) >= NOT_ASCII) return false;
+  return true;
 }
 
 const WORD = 8;
@@ -211,12 +212,17 @@ class Literal {
   readonly #words: Float64Array;
 
   constructor(text: string) {
-    this.#bytes = Uint8Array.from(text, (character) => character.charCodeAt(0));
-    this.length = text.length;
-    const view = new DataView(this.#bytes.buffer);
-    this.#words = Float64Array.from({ length: this.length < WORD ? 0 : Math.ceil(this.length / WORD) }, (_, index) =>
-      view.getFloat64(Math.min(index * WORD, this.length - WORD), true),
-    );
+    const { length } = text;
+    const bytes = new Uint8Array(length);
+    for (let at = 0; at < length; at++) bytes[at] = text.charCodeAt(at);
+    const view = new DataView(bytes.buffer);
+    const words = new Float64Array(length < WORD ? 0 : Math.ceil(length / WORD));
+    for (let index = 0; index < words.length; index++) {
+      words[index] = view.getFloat64(Math.min(index * WORD, length - WORD), true);
+    }
+    this.length = length;
+    this.#bytes = bytes;
+    this.#words = words;
   }
 
   /** @param at - in `view`, which reaches far enough */

@@ -24,7 +24,7 @@ export type Proof = 'open' | 'proven' | 'done' | 'ended' | 'reopen';
 /** Decodes one stream. Pure and synchronous: no clock, no I/O. @public */
 export interface Decoder {
   /**
-   * Decodes one event of the wire. Emits `finish` last, and only when it returns `done`. Throws ProviderError for a failure
+   * Decodes one event of the wire, which is good until it returns. Emits `finish` last, and only when it returns `done`. Throws ProviderError for a failure
    * reported in the stream, ProtocolError or ValidationError for a malformed frame; after the latter two it can go on.
    */
   push(event: WireEvent, emit: Emit): Proof;
@@ -44,7 +44,7 @@ export interface Decoder {
   stored?(work: unknown, emit: Emit): Proof;
   /** What the stream itself said it is, and how far it has told; `undefined` where it said nothing. */
   readonly place?: StreamPlace | undefined;
-  /** How many frames a template decoded, see {@link DialectStream.template}: for measurements. */
+  /** How many frames a template decoded, see {@link DialectStream.template}: for measurements. In a page none. */
   readonly templated?: number | undefined;
   /** What a parser whose events go to this decoder alone may ask. @internal */
   readonly shortcut?: Shortcut | undefined;
@@ -52,7 +52,7 @@ export interface Decoder {
 
 /** How a decoder works. @public */
 export interface DecoderOptions {
-  /** False: every frame is parsed, validated and decoded, whatever it is like. @defaultValue `true` */
+  /** False: every frame is parsed, validated and decoded, whatever it is like. @defaultValue `true` in Node; a page has no templates */
   readonly templates?: boolean | undefined;
 }
 
@@ -124,6 +124,7 @@ export interface DialectStream<State> {
   settle(whole: { readonly text: string; readonly thinking?: string }, because: string): void;
   /**
    * Says, inside of `decode`, what a frame does that is like this one but for its text: to do that is a tenth of the work of parsing it.
+   * A page parses every frame.
    * Frames with another event name, another key, or another value anywhere but in the members of `shape`, are not alike.
    *
    * `use` must do exactly what `decode` would, for every text that is not empty; what it takes for granted of the state it has to look at,

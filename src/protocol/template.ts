@@ -32,14 +32,14 @@ import { type BodyFraming, MatchedEvent, MatchedLine, type Shortcut } from './sh
 export interface TemplateShape {
   /** Where the text stands: a string. */
   readonly text: string;
-  /** Members whose values are handed over besides, in this order: strings, or whole numbers from 0. @defaultValue none */
+  /** Members whose values are handed over besides, in this order: strings, or whole numbers of up to 15 digits. @defaultValue none */
   readonly read?: readonly string[] | undefined;
   /**
-   * Whether a number may have a sign, a fraction or an exponent; else one that has is not alike. Set it only where the schema asks for
-   * no whole number. @defaultValue `false`
+   * Whether a number that is read or skipped may have a sign, a fraction, an exponent or more digits; else one that has is not alike.
+   * Set it only where the schema asks for no whole number. @defaultValue `false`
    */
   readonly fractions?: boolean | undefined;
-  /** Members whose value nobody reads, as long as it is of the same type: ids, times, padding. @defaultValue none */
+  /** Members whose value nobody reads: strings, or numbers as in `read`. Ids, times, padding. @defaultValue none */
   readonly skip?: ReadonlySet<string> | undefined;
 }
 
@@ -72,13 +72,13 @@ const MAX_TEMPLATES = 8;
 /** After so many templates in a row that fitted nothing, only every `RARELY`th frame is made one of. Chosen. */
 const MAX_FUTILE = 8;
 const RARELY = 64;
-/** Longer frames are not worth the memory of one. Chosen. */
+/** Of the frames that one stream's templates were made of; a template takes about five times the memory of its frame. Chosen. */
 const MAX_CHARS = 65_536;
 
 const NO_BYTES: Uint8Array = new Uint8Array(0);
 
-/** Larger buffers are not the network's, and not kept alive. */
-const MAX_KEPT_BYTES = 1_048_576;
+/** One buffer of up to so many bytes, as the network's are, is kept for good. */
+const MAX_KEPT_BYTES = 65_536;
 /** One for all streams, since chunk follows chunk out of one buffer of the network's. */
 const NO_VIEW: DataView = new DataView(NO_BYTES.buffer);
 let lastView: DataView = NO_VIEW;
@@ -162,6 +162,7 @@ export class Templates implements Shortcut {
     return this.#unframed !== undefined;
   }
 
+  // May be told of a later event than the template was made of: `frame` takes no framing of another event's name.
   learn(framing: BodyFraming, before: string, after: string): void {
     this.#unframed?.frame(framing, before, after);
     this.#unframed = undefined;
@@ -180,7 +181,7 @@ export class Templates implements Shortcut {
     const before = this.#templates.find((other) => other.skeleton === skeleton && other.event === event);
     const template = new Template(data, event, skeleton, holes, use, before);
     if (!isSound(template, data, shape)) return;
-    this.#templates = [template, ...this.#templates.filter((other) => other !== before)].slice(0, MAX_TEMPLATES);
+    this.#templates = withinBounds([template, ...this.#templates.filter((other) => other !== before)]);
     this.#unframed = template;
   }
 
@@ -197,6 +198,12 @@ export class Templates implements Shortcut {
     if (this.#templates[0] === template) return;
     this.#templates = [template, ...this.#templates.filter((other) => other !== template)];
   }
+}
+
+/** The first of them: as many as may be held. */
+function withinBounds(templates: readonly Template[]): Template[] {
+  let chars = 0;
+  return templates.slice(0, MAX_TEMPLATES).filter((template) => (chars += template.chars) <= MAX_CHARS);
 }
 
 /** An event without a name, or with an empty one, is a `message`. */
@@ -230,6 +237,8 @@ function readBefore(framing: string, event: string): string | FramedId | undefin
 class Template implements Contents {
   readonly event: string;
   readonly skeleton: string;
+  /** Of the frame that it was made of. */
+  readonly chars: number;
   readonly use: TemplateUse;
   /** What stands in every hole of the skeleton; undefined where the value differed between frames, so that any fits. */
   readonly #fixed: readonly (string | undefined)[];
@@ -255,6 +264,7 @@ class Template implements Contents {
   ) {
     this.event = event;
     this.skeleton = skeleton;
+    this.chars = data.length;
     this.use = use;
     const segments: Segment[] = [];
     let at = 0;
@@ -421,8 +431,8 @@ function pathOf(level: Level | undefined): string | undefined {
 }
 
 /**
- * Whether the holes are where the shape says: the frame with other contents in them, parsed, has these contents there, and nothing
- * else is changed. It is made so; this sees to it, for repeated keys, too.
+ * Whether the holes that are handed over are where the shape says: the frame with other contents in them, parsed, has these contents
+ * there. It is made so; this sees to it, for repeated keys, too.
  */
 function isSound(template: Template, data: string, { text, read = [] }: TemplateShape): boolean {
   let word = 'probe';

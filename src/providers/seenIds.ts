@@ -1,4 +1,4 @@
-/** How many ranges of numbers, and how many other ids, are remembered; the oldest are forgotten first. Chosen. */
+/** How many ranges of numbers, and how many other ids, are remembered; the lowest, and the oldest, are forgotten first. Chosen. */
 const MAX_KNOWN = 16_384;
 const MAX_DIGITS = 15;
 const ZERO = 0x30;

@@ -5,7 +5,8 @@ import type { StreamEvent, WireEvent } from '../types.js';
  * A dialect that decodes everything twice, with templates and without, and fails where the two differ: for trying a dialect of
  * your own that says `stream.template(…)`, and for finding out whether a template is to blame.
  *
- * It emits what decoding without templates emits. Costs twice the work and more; not for production.
+ * It emits what decoding without templates emits. Errors are compared by name and message. Costs twice the work and more; not for
+ * production.
  *
  * @example
  * ```ts

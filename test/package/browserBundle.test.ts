@@ -127,6 +127,8 @@ describe('a bundle for a browser', () => {
     expect(new Set(external)).toEqual(new Set(['rxjs', 'zod/mini']));
     const providers = contributors.filter((path) => path.startsWith('providers/'));
     expect(providers).toContain('providers/chatDialect');
+    expect(contributors).toContain('protocol/templateless');
+    expect(contributors).not.toContain('protocol/template');
     expect(providers.filter((path) => !/Chat|\/chat/.test(path))).toEqual([]);
     expect(providers.filter((path) => /Request|Calls$|Presets/.test(path))).toEqual(['providers/chatToolCalls']);
   });
