@@ -1,7 +1,7 @@
 import { asyncScheduler, type SchedulerLike, type Subscription } from 'rxjs';
 import { StreamTimeoutError, type TimeoutPhase } from '../errors.js';
 import type { ProgressEvent, Received, RestartEvent, StatusEvent, TextEvent } from '../types.js';
-import { Flow, Scope } from './flow.js';
+import { beginWatch, endWatch, Flow, Scope } from './flow.js';
 import { ReceivedText } from './receivedText.js';
 import { selectOutput } from './selectOutput.js';
 import { isWireEvent, nameOf, signOf } from './signOf.js';
@@ -54,6 +54,7 @@ export class Clocks {
     this.#scheduler = scheduler;
     this.#isForeign = scheduler !== asyncScheduler;
     this.#onTimeout = onTimeout;
+    beginWatch();
     const now = scheduler.now();
     this.#silence = new StopWatch(now);
     this.#attempts.set(undefined, new Attempt(now));
@@ -96,6 +97,7 @@ export class Clocks {
   /** Everything above was torn down. Flows that go on for others forget this reader, and so do those that come after them. */
   detach(): void {
     this.stop();
+    endWatch();
     this.scope.current()?.scopes.delete(this.scope);
     for (const flow of [...this.scope.flows, ...this.scope.nearby]) flow.scopes.delete(this.scope);
     this.#attempts.clear();

@@ -52,12 +52,14 @@ interface Stack {
   chunks: number;
   /** Flows that moved in this turn, inside of chunks: the clock is read once for all. */
   readonly moved: Flow[];
+  /** How many watch for silence. Without one nobody asks when a flow moved last, and no clock is read for it. */
+  watchers: number;
 }
 
 const PLAIN_STOP: Leaving = { verb: 'stop', by: 'unsubscribe' };
 
 // Under a global symbol, so that two copies of the package in one process agree. The number is the layout's version.
-const KEY = Symbol.for('millrace.flow.2');
+const KEY = Symbol.for('millrace.flow.3');
 const shared = globalThis as { [KEY]?: Stack };
 const stack: Stack = (shared[KEY] ??= {
   delivering: undefined,
@@ -70,6 +72,7 @@ const stack: Stack = (shared[KEY] ??= {
   awaiting: new Set(),
   chunks: 0,
   moved: [],
+  watchers: 0,
 });
 
 /** What a flow knows of itself from the start. */
@@ -217,7 +220,7 @@ export class Flow {
     for (const { owner } of this.scopes) owner?.onBytes(count);
   }
 
-  /** When the last byte came; until the clock was read for the chunk in hand, now. */
+  /** When the last byte came; now, where the clock was not read for it. */
   get lastByteAt(): number | undefined {
     if (this.#isHearing) this.#noteMove(asyncScheduler.now());
     return this.#lastByteAt;
@@ -241,15 +244,16 @@ export class Flow {
     }
   }
 
-  /** When the last piece came, or the last change of state or progress; until the clock was read for the chunk in hand, now. */
+  /** When the last piece came, or the last change of state or progress; now, where the clock was not read for it. */
   get lastContentAt(): number | undefined {
     if (this.#isMoving) this.#noteMove(asyncScheduler.now());
     return this.#lastContentAt;
   }
 
   #enlist(): void {
-    if (this.#isListed) return;
+    if (this.#isListed || stack.watchers === 0) return;
     this.#isListed = true;
+    if (stack.moved.length === 0) void endOfTurn.then(noteMoved);
     stack.moved.push(this);
   }
 
@@ -274,7 +278,6 @@ export class Flow {
    */
   beginChunk(bytes: number): Flow | undefined {
     stack.chunks += 1;
-    if (stack.moved.length === 0) void endOfTurn.then(noteMoved);
     this.onBytes(bytes);
     this.onContent(0); // bytes are all the content that a request without a decoder has
     return this.beginDelivery();
@@ -518,6 +521,16 @@ function noteMoved(): void {
   if (stack.moved.length === 0) return;
   const at = asyncScheduler.now();
   for (let flow = stack.moved.pop(); flow !== undefined; flow = stack.moved.pop()) flow.settle(at);
+}
+
+/** Somebody watches for silence, until {@link endWatch}. */
+export function beginWatch(): void {
+  stack.watchers += 1;
+}
+
+/** Ends what `beginWatch` began. */
+export function endWatch(): void {
+  stack.watchers -= 1;
 }
 
 /**

@@ -38,7 +38,7 @@ import { parseSSE } from '../../src/operators/parseSSE.js';
 import { tapReceipt } from '../../src/operators/tapReceipt.js';
 import { timeout, type TimeoutOptions } from '../../src/operators/timeout.js';
 import { toTokens } from '../../src/operators/toTokens.js';
-import { inferencesh, polargrid } from '../../src/providers/index.js';
+import { infernetJobsDialect, inferencesh, polargrid } from '../../src/providers/index.js';
 import { asyncIterableFrom } from '../../src/sinks/asyncIterableFrom.js';
 import type { Call } from '../../src/protocol/call.js';
 import { collect } from '../../src/sinks/collect.js';
@@ -608,6 +608,20 @@ describe('the error of timeout', () => {
     }
     expect(actions).toStrictEqual([0]);
   });
+});
+
+describe('a timeout that joins a stream which others read', () => {
+  it(
+    'counts silence from when it joined, though nobody watched before',
+    marbles((m) => {
+      const chunks = { a: new TextEncoder().encode('data: {"text":"A"}\n\n') };
+      const wire = m.hot('-a----------', chunks);
+      const shared = wire.pipe(parseSSE(), decode(infernetJobsDialect()), share());
+      m.expect(shared).toBeObservable('-a------------', events);
+      m.expect(shared.pipe(limited({ contentIdleMs: 3 })), '----^').toBeObservable('-------#', events, 'contentIdle');
+      m.expect(shared.pipe(limited({ wireIdleMs: 5 })), '----^').toBeObservable('---------#', events, 'wireIdle');
+    }),
+  );
 });
 
 describe('several calls above one timeout', () => {

@@ -116,9 +116,9 @@ afterAll(async () => {
   await vi.waitFor(() => {
     expect(activeTimers() - timersBefore).toBeLessThanOrEqual(4);
   });
-  // No flow is open that nobody draws from.
-  const stack = (globalThis as Readonly<Record<symbol, unknown>>)[Symbol.for('millrace.flow.2')];
-  expect(stack).toMatchObject({ orphans: new Set(), delivering: undefined, subscribing: undefined });
+  // No flow is open that nobody draws from, and no timeout watches any.
+  const stack = (globalThis as Readonly<Record<symbol, unknown>>)[Symbol.for('millrace.flow.3')];
+  expect(stack).toMatchObject({ orphans: new Set(), delivering: undefined, subscribing: undefined, watchers: 0 });
 });
 
 function activeTimers(): number {
