@@ -12,7 +12,7 @@ const WORDS = {
   http: {
     heading: 'Over HTTP, at full speed',
     about:
-      'One request, 20,000 tokens, frames of about 290 bytes, from a server on the same machine that writes as fast as it is read. undici reading the body and dropping it is the least that a client on Node can cost.',
+      'One request, 20,000 tokens, frames of about 290 bytes, from a server on the same machine that writes as fast as it is read. undici’s `dispatch` with the body dropped is the least that a client on Node can cost; its `request` reads a body as undici’s documentation does.',
   },
   paced: {
     heading: 'Many streams at once',

@@ -1,6 +1,6 @@
 import { hasRecordings, RECORDINGS } from '../recordings.mjs';
 import { describeCut } from './describeCut.mjs';
-import { httpGroup } from './http.mjs';
+import { httpGroup, RAW } from './http.mjs';
 import { memoryGroup } from './memoryGroup.mjs';
 
 /** The SDK of each format. */
@@ -14,7 +14,7 @@ export function recordings({ tokens, isQuick }, { ports }) {
     const title = `${shows} (${file})`;
     const inMemory = memoryGroup({ row: 'recordings', title: `${title}, in memory`, fixture, tokens, isQuick });
     if (isQuick) return [inMemory];
-    const clients = ['millrace', 'fetchLoop', ...SDKS[format], 'undici'];
+    const clients = ['millrace', 'fetchLoop', ...SDKS[format], ...RAW];
     const overHTTP = [50, 1].map((framesPerChunk) =>
       httpGroup({
         row: 'recordings',
