@@ -163,7 +163,7 @@ export default defineConfig(
   },
 
   {
-    files: ['test/**/*.ts'],
+    files: ['test/**/*.{ts,tsx}'],
     rules: {
       // An error that nobody handles is an uncaught exception, which fails the run.
       'rxjs-x/no-ignored-error': 'off',

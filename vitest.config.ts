@@ -9,12 +9,13 @@ export default defineConfig({
       { find: /^#io$/, replacement: source('internal/io.node.ts') },
       { find: /^#templates$/, replacement: source('protocol/template.ts') },
       { find: /^millrace\/providers$/, replacement: source('providers/index.ts') },
+      { find: /^millrace\/react$/, replacement: source('react/index.ts') },
       { find: /^millrace\/testing$/, replacement: source('testing/index.ts') },
       { find: /^millrace$/, replacement: source('index.ts') },
     ],
   },
   test: {
-    include: ['test/**/*.test.ts'],
+    include: ['test/**/*.test.{ts,tsx}'],
     globalSetup: ['test/support/printedKeys.ts'],
     setupFiles: ['test/support/setup.ts'],
     // All cores: the default leaves one to the main process, which has little to do.

@@ -22,10 +22,13 @@ const filters = process.argv.slice(2);
 
 /** Left out: what takes long and meets neither sockets, files nor the platform's own algorithms. `npm test` runs it. */
 const LEFT_OUT = [
+  '**/*.chromium.test.*', // a browser is the same on all of them
   'test/docs/examples.test.ts', // compiles
+  'test/examples/**', // a browser, too
   'test/package/**', // bundles and reads package.json
   'test/protocol/deliveredText.test.ts',
   'test/providers/detectDialect.test.ts',
+  'test/react/**', // a browser, too
   'test/soak/**',
   'test/truth/allRecordings.test.ts',
   'test/truth/anyChunking.test.ts',
