@@ -93,6 +93,7 @@ export type { ThinkingTag } from './protocol/inlineThinking.js';
 export { type EncodableSSE, encodeSSE } from './protocol/sseEncoder.js';
 export type { StandardIssue, StandardResult, StandardSchema } from './protocol/standardSchema.js';
 export type { TemplateShape, TemplateUse } from './protocol/template.js';
+export type { EventSelection, ResponseFormat } from './protocol/eventFormat.js';
 export { asyncIterableFrom, type AsyncIterableFromOptions } from './sinks/asyncIterableFrom.js';
 export { collect, type Collected, type CollectOptions } from './sinks/collect.js';
 export { nodeReadableFrom, type NodeReadableFromOptions } from './sinks/nodeReadableFrom.js';

@@ -46,6 +46,7 @@ export {
 export { infernetJobsDialect, type InfernetJobsDialectOptions } from './infernetJobsDialect.js';
 export { infernetNativeDialect, type InfernetNativeDialectOptions } from './infernetNativeDialect.js';
 export { infron, type Infron, type InfronChatRequest, type InfronOptions, type InfronRouting } from './infron.js';
+export { millrace } from './millraceDialect.js';
 export {
   ollama,
   type Ollama,
