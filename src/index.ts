@@ -47,6 +47,7 @@ export type { WaitingLimits } from './internal/reading.js';
 export type { OutputSelection } from './internal/selectOutput.js';
 export type { TaskFailure, TaskStatusChange, TaskSummary, TaskUpdate } from './internal/taskSummary.js';
 export type { Tool, ToolContext, ToolLimits, ToolRound, Tools } from './internal/toolRun.js';
+export { idleStreamState, type StreamHeartbeat, type StreamPhase, type StreamState } from './internal/streamRecord.js';
 export { accumulate, type AccumulateOptions } from './operators/accumulate.js';
 export { collectLogs, type CollectLogsOptions } from './operators/collectLogs.js';
 export { bufferSentences, type BufferSentencesOptions } from './operators/bufferSentences.js';
@@ -65,6 +66,7 @@ export { splitThinking, type SplitThinkingOptions } from './operators/splitThink
 export { stopOn } from './operators/stopOn.js';
 export { type EventCallbacks, tapEvents } from './operators/tapEvents.js';
 export { tapReceipt } from './operators/tapReceipt.js';
+export { streamState, type StreamStateOptions } from './operators/streamState.js';
 export { timeout, type TimeoutOptions } from './operators/timeout.js';
 export { toTokens, type ToTokensOptions } from './operators/toTokens.js';
 export type {
