@@ -31,6 +31,7 @@ export type {
   RestartDiagnostic,
   ResumeDiagnostic,
 } from './internal/diagnostics.js';
+export type { ErrorResponse } from './internal/errorAnswer.js';
 export type { FetchLike, TextOutput } from './internal/io.js';
 export type { FramingLimits } from './internal/parseBody.js';
 export type {
@@ -44,6 +45,7 @@ export type {
 export type { OnPartial } from './internal/partialFile.js';
 export type { OnUnresumable } from './internal/position.js';
 export type { WaitingLimits } from './internal/reading.js';
+export type { RelayOptions } from './internal/relay.js';
 export type { OutputSelection } from './internal/selectOutput.js';
 export type { TaskFailure, TaskStatusChange, TaskSummary, TaskUpdate } from './internal/taskSummary.js';
 export type { Tool, ToolContext, ToolLimits, ToolRound, Tools } from './internal/toolRun.js';
@@ -106,7 +108,9 @@ export { fromAsyncIterable } from './sources/fromAsyncIterable.js';
 export { fromCall, type FromCallOptions } from './sources/fromCall.js';
 export { fromHTTP, type FromHTTPOptions, type HTTPResponse } from './sources/fromHTTP.js';
 export { fromNodeReadable, type NodeReadable } from './sources/fromNodeReadable.js';
+export { responseFrom, type ResponseFromOptions } from './sinks/responseFrom.js';
 export { fromReadableStream } from './sources/fromReadableStream.js';
+export { type NodeResponse, toNodeResponse, type ToNodeResponseOptions } from './sinks/toNodeResponse.js';
 export { fromSSE, type FromSSEOptions, type SSEReconnect } from './sources/fromSSE.js';
 export { type Keyed, mergeStreams, type MergeStreamsOptions, type StreamsByKey } from './sources/mergeStreams.js';
 export { raceStreams, type RaceStreamsOptions } from './sources/raceStreams.js';

@@ -308,7 +308,7 @@ export interface Receipt {
   readonly key?: string;
   readonly provider?: string;
   readonly model?: string;
-  /** Where it went: a path, `stdout`, or `none` where nothing was written. */
+  /** Where it went: a path, `stdout`, `response`, `element`, `terminal`, or `none` where nothing was written. */
   readonly where: string;
   /** Text written, in UTF-16 code units. */
   readonly chars: number;
@@ -333,6 +333,6 @@ export interface Receipt {
   /** The servers' names for the requests, for a support ticket. */
   readonly requestIds: readonly string[];
   readonly billing: Billing;
-  /** True where `toFile({ ifExists: 'skip' })` found the file and asked nothing. */
+  /** True where nothing was asked: `toFile({ ifExists: 'skip' })` found the file, or a reader came back who has the whole answer. */
   readonly skipped?: true;
 }
