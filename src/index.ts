@@ -102,6 +102,7 @@ export { asyncIterableFrom, type AsyncIterableFromOptions } from './sinks/asyncI
 export { collect, type Collected, type CollectOptions } from './sinks/collect.js';
 export { nodeReadableFrom, type NodeReadableFromOptions } from './sinks/nodeReadableFrom.js';
 export { readableStreamFrom, type ReadableStreamFromOptions } from './sinks/readableStreamFrom.js';
+export { type PageElement, toElement, type ToElementOptions } from './sinks/toElement.js';
 export { toFile, type ToFileOptions } from './sinks/toFile.js';
 export { toStdout, type ToStdoutOptions } from './sinks/toStdout.js';
 export { fromAsyncIterable } from './sources/fromAsyncIterable.js';

@@ -1,10 +1,11 @@
 /** Checks of what a caller wants to send. */
+import { pageBase } from './pageBase.js';
 
-/** The URL of a request; throws TypeError for one that cannot be used, without quoting it. */
+/** The URL of a request, in a page also one relative to it; throws TypeError for one that cannot be used, without quoting it. */
 export function readURL(input: string | URL): URL {
   let url: URL;
   try {
-    url = new URL(input);
+    url = new URL(input, pageBase());
   } catch {
     throw new TypeError('url is not an absolute URL'); // not quoted: it may hold a key
   }

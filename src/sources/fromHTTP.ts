@@ -109,7 +109,7 @@ const SHOWN_CHARS = 200;
  * ```ts
  * fromHTTP(url, { method: 'POST', headers, body }).pipe(parseSSE()).subscribe(log);
  * ```
- * @param url - http or https; credentials belong in a header
+ * @param url - http or https, in a page also relative to it; credentials belong in a header
  * @param options - see {@link FromHTTPOptions}
  * @returns a cold observable: each subscription is one request, never sent twice
  * @throws TypeError for a URL, header or option that cannot be used; RangeError for a limit below its range

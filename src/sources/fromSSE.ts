@@ -170,7 +170,7 @@ const SAFE_METHODS: ReadonlySet<string> = new Set([
  *   },
  * );
  * ```
- * @param url - http or https; credentials belong in a header
+ * @param url - http or https, in a page also relative to it; credentials belong in a header
  * @param options - see {@link FromSSEOptions}
  * @returns a cold observable: each subscription is a stream with its own connections, one at a time
  * @throws TypeError for a URL, header, id or option that cannot be used; RangeError for a limit out of its range

@@ -11,6 +11,9 @@ import {
   servePage,
 } from './chromium.js';
 
+/** On a machine that does much besides. */
+const PATIENT = { timeout: 10_000 };
+
 describeInChromium('the browser harness', () => {
   let browser: Browser;
   beforeAll(async () => {
@@ -114,14 +117,13 @@ describeInChromium('the browser harness', () => {
 
   it('measures the longest task of a page', async () => {
     const page = await open(`
-      let spin = 0;
-      globalThis.work = (turns) => { for (let turn = 0; turn < turns; turn += 1) spin = (spin * 31 + turn) % 1e9; return spin; };`);
+      globalThis.work = (ms) => { const until = performance.now() + ms; while (performance.now() < until); return 'done'; };`);
     await page.waitForFunction('globalThis.work');
-    const work = (turns: number) => longestTask(browser, page, () => page.evaluate(`work(${String(turns)})`));
-    const [short, long] = [await work(1), await work(2e8)];
-    expect(long.value).toBeTypeOf('number');
-    expect(long.cpuMs).toBeGreaterThan(10 * short.cpuMs);
-    expect(long.wallMs).toBeGreaterThanOrEqual(long.cpuMs);
+    const { value, wallMs, cpuMs } = await longestTask(browser, page, () => page.evaluate('work(100)'));
+    expect(value).toBe('done');
+    expect(wallMs).toBeGreaterThan(99);
+    expect(cpuMs).toBeGreaterThan(0);
+    expect(cpuMs).toBeLessThan(wallMs + 1);
   });
 
   it('hides a tab, which has no frames then', async () => {
@@ -129,14 +131,14 @@ describeInChromium('the browser harness', () => {
     const server = await servePage({ script });
     onTestFinished(() => server.close());
     const tab = await openTab(browser, server.url);
-    await expect.poll(() => tab.evaluate('frames > 2 && document.visibilityState')).toBe('visible');
+    await expect.poll(() => tab.evaluate('frames > 2 && document.visibilityState'), PATIENT).toBe('visible');
     await tab.hide();
-    await expect.poll(() => tab.evaluate('document.visibilityState')).toBe('hidden');
+    await expect.poll(() => tab.evaluate('document.visibilityState'), PATIENT).toBe('hidden');
     const frames = await tab.evaluate('frames');
     await tab.evaluate('new Promise((resolve) => setTimeout(resolve, 100))');
     expect(await tab.evaluate('frames')).toBe(frames);
     await tab.show();
-    await expect.poll(() => tab.evaluate(`frames > ${String(frames)}`)).toBe(true);
+    await expect.poll(() => tab.evaluate(`frames > ${String(frames)}`), PATIENT).toBe(true);
     await expect(tab.evaluate('nothing.here')).rejects.toThrow('nothing is not defined');
   });
 
