@@ -44,8 +44,12 @@ async function run(code: string): Promise<string> {
 
 describe('the pages', () => {
   it('have programs that compile', () => {
-    const nameOf = (page: string, line: number): string => `${page.replace(/\W/g, '-')}-line-${String(line)}.ts`;
-    const programs = new Map(snippets.map(({ page, code, line }) => [nameOf(page, line), code]));
+    const programs = new Map(
+      snippets.map(({ page, code, language, line }) => [
+        `${page.replace(/\W/g, '-')}-line-${String(line)}.${language}`,
+        code,
+      ]),
+    );
     expect(programs.size).toBeGreaterThanOrEqual(12);
     expect(complaintsOf(programs)).toEqual([]);
   });
@@ -68,8 +72,8 @@ describe('a page', () => {
     const page =
       'Hi\n\n```ts\nconst a = 1;\n```\n\n```ts run\nconsole.log(2);\n```\n\n```text\n2\n```\n\n```sh\nls\n```\n';
     expect(snippetsOf(page)).toEqual([
-      { code: 'const a = 1;\n', line: 3, output: undefined },
-      { code: 'console.log(2);\n', line: 7, output: '2\n' },
+      { code: 'const a = 1;\n', language: 'ts', line: 3, output: undefined },
+      { code: 'console.log(2);\n', language: 'ts', line: 7, output: '2\n' },
     ]);
   });
 

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 /** A block of code in a page. */
 export interface Snippet {
   readonly code: string;
+  readonly language: 'ts' | 'tsx';
   /** The line on which it begins, for messages. */
   readonly line: number;
   /** What the program must print; present where the block says `run`. */
@@ -15,12 +16,12 @@ export interface Snippet {
 export function snippetsOf(markdown: string): readonly Snippet[] {
   const fences = [...markdown.matchAll(/^```(\w+)( run)?\n(.*?)^```$/gms)];
   return fences.flatMap<Snippet>(({ 1: language, 2: run, 3: code = '', index }, i) => {
-    if (language !== 'ts') return [];
+    if (language !== 'ts' && language !== 'tsx') return [];
     const line = markdown.slice(0, index).split('\n').length;
-    if (run === undefined) return [{ code, line, output: undefined }];
+    if (run === undefined) return [{ code, language, line, output: undefined }];
     const next = fences[i + 1];
     if (next?.[1] !== 'text') throw new Error(`The program in line ${String(line)} has no output behind it`);
-    return [{ code, line, output: next[3] ?? '' }];
+    return [{ code, language, line, output: next[3] ?? '' }];
   });
 }
 
