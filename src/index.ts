@@ -101,6 +101,12 @@ export type { EventSelection, ResponseFormat } from './protocol/eventFormat.js';
 export { asyncIterableFrom, type AsyncIterableFromOptions } from './sinks/asyncIterableFrom.js';
 export { collect, type Collected, type CollectOptions } from './sinks/collect.js';
 export { nodeReadableFrom, type NodeReadableFromOptions } from './sinks/nodeReadableFrom.js';
+export {
+  type ProxyHandler,
+  proxyHandler,
+  type ProxyHandlerOptions,
+  type ProxyRequest,
+} from './sinks/proxyHandler.js';
 export { readableStreamFrom, type ReadableStreamFromOptions } from './sinks/readableStreamFrom.js';
 export { type PageElement, toElement, type ToElementOptions } from './sinks/toElement.js';
 export { toFile, type ToFileOptions } from './sinks/toFile.js';

@@ -23,7 +23,8 @@ export function keyNameOf(url: URL, headers: Readonly<Record<string, string>>): 
   return parameter === undefined ? undefined : `the query parameter ${parameter}`;
 }
 
-function isKeyName(name: string): boolean {
+/** Whether what has this name may be a key. */
+export function isKeyName(name: string): boolean {
   return KEY_NAME.test(name) && !NO_KEY.test(name);
 }
 

@@ -3,11 +3,11 @@ import type { StandardSchema } from '../protocol/standardSchema.js';
 import { agUIDialect, type AGUIDialectOptions } from './agUIDialect.js';
 import type { AGUIMessage } from './agUITurn.js';
 import { type CallParts, type Calls, provider } from './provider.js';
-import type { ProviderOptions } from './support.js';
+import { absoluteURL, type ProviderOptions } from './support.js';
 
 /** Where an agent is. @public */
 export interface AGUIOptions extends Omit<ProviderOptions, 'baseURL'>, AGUIDialectOptions {
-  /** The URL that a run is posted to. */
+  /** The URL that a run is posted to; in a page also relative to it. */
   readonly url: string;
 }
 
@@ -70,7 +70,7 @@ export function agUI(options: AGUIOptions): AGUI {
     call: (asked): CallParts => ({
       stream: {
         ...api.post('/', { tools: [], context: [], state: {}, forwardedProps: {}, ...asked }),
-        url: url.replace(/#.*$/, ''), // as it is: a route without a slash at its end is another one with it
+        url: absoluteURL(url).replace(/#.*$/, ''), // as it is: a route without a slash at its end is another one with it
       },
       tools: {
         by: 'ask',

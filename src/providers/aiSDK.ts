@@ -6,11 +6,11 @@ import type { AISDKTurn } from './aiSDKTurn.js';
 import type { ErrorReport } from '../protocol/errorBody.js';
 import { pathSegment } from './pathSegment.js';
 import { type CallParts, type Calls, provider } from './provider.js';
-import type { ProviderOptions } from './support.js';
+import { absoluteURL, type ProviderOptions } from './support.js';
 
 /** Where a chat's server is. @public */
 export interface AISDKOptions extends Omit<ProviderOptions, 'baseURL'> {
-  /** The URL that a chat is posted to, such as `https://example.com/api/chat`. */
+  /** The URL that a chat is posted to, such as `https://example.com/api/chat` or, in a page, `/api/chat`. */
   readonly api: string;
   /**
    * What a lost connection leads to. `'ask'`: the chat is posted again. `'replay'`, `'continue'`: the server keeps its streams, and
@@ -103,5 +103,5 @@ export function aiSDK(options: AISDKOptions): AISDK {
 
 /** A route without a slash at its end is another one with it. */
 function withoutSlash(url: string): string {
-  return url.replace(/#.*$/, '');
+  return absoluteURL(url).replace(/#.*$/, '');
 }

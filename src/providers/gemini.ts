@@ -11,8 +11,11 @@ import type { APIKey, ProviderOptions } from './support.js';
 
 /** Where Gemini is and how its streams are read. @public */
 export interface GeminiOptions extends ProviderOptions {
-  /** An API key. Not together with `accessToken`. @defaultValue the environment variable `GEMINI_API_KEY` */
-  readonly apiKey?: APIKey | undefined;
+  /**
+   * An API key. Not together with `accessToken`. `null`: none is sent, since a proxy adds it.
+   * @defaultValue the environment variable `GEMINI_API_KEY`
+   */
+  readonly apiKey?: APIKey | null | undefined;
   /** An OAuth access token, sent as `Authorization: Bearer`, as Vertex AI takes it; a function keeps it fresh. */
   readonly accessToken?: APIKey | undefined;
   /**

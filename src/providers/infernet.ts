@@ -13,7 +13,7 @@ import { infernetNativeDialect } from './infernetNativeDialect.js';
 import type { InfernetMessage } from './infernetTurn.js';
 import { pathSegment, readId } from './pathSegment.js';
 import { type CallParts, type Calls, provider, type ProviderDefinition } from './provider.js';
-import { askAgain, type ProviderOptions } from './support.js';
+import { askAgain, isRelative, type ProviderOptions } from './support.js';
 
 export type { InfernetMessage } from './infernetTurn.js';
 
@@ -123,7 +123,8 @@ export function infernet(options: InfernetOptions = {}): Infernet {
     leaving: { stop: 'continues', disconnect: 'continues' },
   };
   const api = provider(definition, options);
-  const atOrigin = { ...options, baseURL: options.originURL ?? new URL(baseURL).origin };
+  const origin = isRelative(baseURL) ? '/' : new URL(baseURL).origin;
+  const atOrigin = { ...options, baseURL: options.originURL ?? origin };
   const server = provider(definition, atOrigin);
   const openServer = provider({ ...definition, env: undefined, key: 'optional' }, atOrigin);
 

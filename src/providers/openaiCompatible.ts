@@ -121,7 +121,7 @@ function rowOf(preset: ChatPreset | undefined): ChatPresetRow {
 /** Where the caller's base is a version, or the place for going on itself, that place is not below it. */
 function continuationAt(baseURL: string, { continues }: ChatPresetRow): ChatContinuation | undefined {
   if (continues?.by !== 'prefix' || continues.below === undefined) return continues;
-  const path = new URL(baseURL).pathname.replace(/\/+$/, '');
+  const path = new URL(baseURL, 'http://a.page').pathname.replace(/\/+$/, '');
   if (path.endsWith(continues.below)) return { by: 'prefix' };
   return /\/v\d+$/.test(path) ? undefined : continues;
 }

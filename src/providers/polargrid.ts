@@ -1,4 +1,5 @@
 import * as z from 'zod/mini';
+import { connectionOf, withConnection } from '../internal/connection.js';
 import type { Call, CallRequest } from '../protocol/call.js';
 import type { Dialect } from '../protocol/dialect.js';
 import type { ErrorReport } from '../protocol/errorBody.js';
@@ -152,7 +153,9 @@ function edgeURL({ baseURL, region }: PolargridOptions): string {
 /** Lets a request be written in the SDK's names. */
 function inSnakeCase<Request, Turn>(calls: Calls<Request, Turn>): Calls<Request, Turn> {
   const { dialect } = calls;
-  return Object.assign((request: Request): Call => calls(toSnakeCase(request) as Request), { dialect }); // checked there
+  const made = Object.assign((request: Request): Call => calls(toSnakeCase(request) as Request), { dialect }); // checked there
+  const connection = connectionOf(calls);
+  return connection === undefined ? made : withConnection(made, connection);
 }
 
 /** The SDK's names become the wire's. Values stay as they are: its SDK sends 0.7 for a temperature of 0, this does not. */

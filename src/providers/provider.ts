@@ -1,9 +1,11 @@
 import type { Call, CallRequest, LeavingPolicy } from '../protocol/call.js';
 import type { Dialect } from '../protocol/dialect.js';
 import type { StandardSchema } from '../protocol/standardSchema.js';
+import { type Connection, withConnection } from '../internal/connection.js';
 import { printedAs } from '../internal/printedAs.js';
+import { warnOfKeyInPage } from '../internal/warnOfKeyInPage.js';
 import { discreetRequest } from './discreetRequest.js';
-import { authorizer, checkRequest, joinURL, type ProviderOptions } from './support.js';
+import { authorizer, checkRequest, isRelative, joinURL, type ProviderOptions } from './support.js';
 
 /** What an API is, whoever asks it. @public */
 export interface ProviderDefinition {
@@ -91,12 +93,15 @@ export function provider(definition: ProviderDefinition, options: ProviderOption
   const headers = mergeHeaders(definition.headers, options.headers);
   const policy: LeavingPolicy = { ...(leaving ?? { stop: 'unknown', disconnect: 'unknown' }), ...options.leaving };
   joinURL(baseURL, ''); // throws where the base is wrong
+  const { apiKey = isRelative(baseURL) ? null : undefined, dangerouslyAllowBrowser = false } = options;
   let known: Call['authorize'] | undefined;
   // One that is missing is no matter before a call is made: whoever only wants a dialect needs no key.
-  const withKey = (): Call['authorize'] => (known ??= authorizer(definition, options.apiKey));
-  if (options.apiKey !== undefined) withKey(); // throws where the key is wrong
+  const withKey = (): Call['authorize'] => (known ??= authorizer(definition, apiKey));
+  if (apiKey !== undefined) withKey(); // throws where the key is wrong
+  if (apiKey !== undefined && apiKey !== null && !dangerouslyAllowBrowser) warnOfKeyInPage(name);
+  const connection: Connection = { provider: name, baseURL, headers: headers ?? {}, authorize: withKey };
 
-  return {
+  const api: Provider = {
     get: (path, accept = STREAM) => discreetRequest({ method: 'GET', url: joinURL(baseURL, path), headers, accept }),
     post: (path, body, accept = STREAM) =>
       discreetRequest({
@@ -106,29 +111,29 @@ export function provider(definition: ProviderDefinition, options: ProviderOption
         ...(body === undefined ? undefined : { body: JSON.stringify(body) }),
         accept,
       }),
-    calls: <Request, Turn>({ name: function_, request, dialect, call }: CallDefinition<Request, Turn>) =>
-      Object.assign(
-        (asked: Request): Call => {
-          const checked = checkRequest(request, asked, `the request of ${name}.${function_}`);
-          const { stream, ...parts } = call(checked);
-          const made: Call = {
-            provider: name,
-            model: modelOf(checked),
-            dialect,
-            authorize: parts.authorize ?? withKey(),
-            leaving: policy,
-            resume: { by: 'ask' },
-            ...parts,
-            stream: (workId) => discreetRequest(typeof stream === 'function' ? stream(workId) : stream),
-          };
-          return printedAs(made, () => ({ provider: made.provider, model: made.model }));
-        },
-        { dialect },
-      ),
+    calls: <Request, Turn>({ name: function_, request, dialect, call }: CallDefinition<Request, Turn>) => {
+      const calls = (asked: Request): Call => {
+        const checked = checkRequest(request, asked, `the request of ${name}.${function_}`);
+        const { stream, ...parts } = call(checked);
+        const made: Call = {
+          provider: name,
+          model: modelOf(checked),
+          dialect,
+          authorize: parts.authorize ?? withKey(),
+          leaving: policy,
+          resume: { by: 'ask' },
+          ...parts,
+          stream: (workId) => discreetRequest(typeof stream === 'function' ? stream(workId) : stream),
+        };
+        return printedAs(made, () => ({ provider: made.provider, model: made.model }));
+      };
+      return withConnection(Object.assign(calls, { dialect }), connection);
+    },
     get authorize() {
       return withKey();
     },
   };
+  return withConnection(api, connection);
 }
 
 /** Names in lower case, so that a caller's header stands over ours, and over the key's, however it is written. */

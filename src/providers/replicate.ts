@@ -6,7 +6,7 @@ import type { StandardSchema } from '../protocol/standardSchema.js';
 import { pathSegment, readId } from './pathSegment.js';
 import { type CallParts, type Calls, provider } from './provider.js';
 import { replicateDialect, type ReplicateDialectOptions } from './replicateDialect.js';
-import type { ProviderOptions } from './support.js';
+import { absoluteURL, type ProviderOptions } from './support.js';
 
 /** Who asks Replicate. @public */
 export interface ReplicateOptions extends ProviderOptions, ReplicateDialectOptions {
@@ -144,7 +144,7 @@ function readWork(work: string): { readonly id: string; readonly url: string } {
 
 /** The key goes with the request, so it goes nowhere else. */
 function checkStreamURL(url: string, baseURL: string): string {
-  const base = new URL(baseURL);
+  const base = new URL(absoluteURL(baseURL));
   const told = URL.canParse(url) ? new URL(url) : undefined;
   const isOwn = told?.origin === base.origin;
   const isReplicates = told?.protocol === 'https:' && /(^|\.)replicate\.com$/.test(told.hostname);

@@ -1,4 +1,5 @@
 import { ValidationError } from '../errors.js';
+import { pageBase } from '../internal/pageBase.js';
 import type { Call, CallRequest, LeavingPolicy, ResumePlan } from '../protocol/call.js';
 import type { StandardSchema } from '../protocol/standardSchema.js';
 import { validate } from '../protocol/validate.js';
@@ -8,13 +9,22 @@ export type APIKey = string | (() => string | Promise<string>);
 
 /** What every provider takes. @public */
 export interface ProviderOptions {
-  /** The key, or a function that is asked for each attempt. @defaultValue the provider's environment variable */
-  readonly apiKey?: APIKey | undefined;
   /**
-   * Where the API is; a path in it is kept. `http:` or `https:`, without credentials.
+   * The key, or a function that is asked for each attempt. `null`: none is sent, since a proxy such as `proxyHandler` adds it.
+   * @defaultValue the provider's environment variable; none is sent to a relative `baseURL`
+   */
+  readonly apiKey?: APIKey | null | undefined;
+  /**
+   * Where the API is; a path in it is kept. `http:` or `https:`, without credentials. In a page also relative to it, beginning with `/`,
+   * `./` or `../`: `/api/proxy/openai` is a proxy of the page's own server, which needs no key.
    * @defaultValue the provider's own, named in its documentation
    */
   readonly baseURL?: string | undefined;
+  /**
+   * Says that a key in a page is meant to be there, such as a short-lived one, or the user's own: the warning about it is not given.
+   * Named as in the clients of OpenAI and Anthropic. @defaultValue `false`
+   */
+  readonly dangerouslyAllowBrowser?: boolean | undefined;
   /** Sent with every request, over what the provider sets itself. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
   /** What becomes of work and bill when a reader leaves. @defaultValue what the provider's documentation says, else `unknown` */
@@ -36,8 +46,9 @@ export interface KeyRules {
  */
 export function authorizer(
   { name, env, keyHeader, key: need = 'required' }: KeyRules,
-  apiKey: APIKey | undefined,
+  apiKey: APIKey | null | undefined,
 ): Call['authorize'] {
+  if (apiKey === null) return () => ({});
   const headersOf = (key: unknown): Readonly<Record<string, string>> => {
     const checked = checkKey(key, name);
     return keyHeader === undefined ? { authorization: `Bearer ${checked}` } : { [keyHeader]: checked };
@@ -86,13 +97,32 @@ function environment(name: string): string | undefined {
   return value === '' ? undefined : value;
 }
 
+/** Whether a URL is meant to be relative to the page: one that only lacks its scheme is not. */
+export function isRelative(url: string): boolean {
+  return /^\.{0,2}\/(?![/\\])/.test(url);
+}
+
+/**
+ * A URL as it is or, where it is relative, as the page has it.
+ * @throws TypeError for a relative one where there is no page; it is not quoted
+ */
+export function absoluteURL(url: string): string {
+  if (!isRelative(url)) return url;
+  const page = pageBase();
+  if (page !== undefined && URL.canParse(url, page)) return new URL(url, page).href;
+  throw new TypeError('A relative baseURL needs a page; give an absolute URL, such as https://api.example.com/v1');
+}
+
 /**
  * The URL of an endpoint. The base's path and query are kept, its fragment is not.
  * @throws TypeError for a base that is no `http:` or `https:` URL, or that holds credentials; it is not quoted
  */
 export function joinURL(base: string, path: string): string {
-  if (!URL.canParse(base)) throw new TypeError('baseURL must be an absolute URL, such as https://api.example.com/v1');
-  const { protocol, username, password, origin, pathname, search } = new URL(base);
+  const absolute = absoluteURL(base);
+  if (!URL.canParse(absolute)) {
+    throw new TypeError('baseURL must be an absolute URL, such as https://api.example.com/v1');
+  }
+  const { protocol, username, password, origin, pathname, search } = new URL(absolute);
   if (protocol !== 'http:' && protocol !== 'https:') {
     throw new TypeError(`baseURL must begin with http: or https:, got ${protocol}`);
   }

@@ -88,7 +88,11 @@ describeInChromium('a page', () => {
           return true;
         }
         if (message.url !== '/answer' && message.url !== '/v1/chat/completions') return false;
-        const closed: Promise<void> = new Promise((resolve) => message.socket.once('close', () => { resolve(); }));
+        const closed: Promise<void> = new Promise((resolve) =>
+          message.socket.once('close', () => {
+            resolve();
+          }),
+        );
         requests.add(createExchange({ message, response, body: await text(message), at: 0, closed }));
         return true;
       },

@@ -106,7 +106,7 @@ export const secretAsks: readonly SecretAsk[] = [
     name: 'gemini.generateContent with a token',
     header: 'authorization',
     ask: ({ apiKey, ...options }) =>
-      gemini({ ...options, accessToken: apiKey }).generateContent({ model: 'm', contents: SECRET_PROMPT }),
+      gemini({ ...options, accessToken: apiKey ?? undefined }).generateContent({ model: 'm', contents: SECRET_PROMPT }),
   },
   { name: 'cohere.chat', header: 'authorization', ask: (options) => cohere(options).chat(chat) },
   {
