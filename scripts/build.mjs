@@ -1,7 +1,7 @@
 // Builds the package into dist: plain tsc for the library, esbuild for the command line, whose helpers are bundled so that
-// installing the package pulls none of them, nor the lexer of the JSON reader.
+// installing the package pulls none of them, nor the lexer of the JSON reader or what draws on a terminal.
 import { spawnSync } from 'node:child_process';
-import { chmod, readFile, rm } from 'node:fs/promises';
+import { chmod, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -61,4 +61,58 @@ await build({
   legalComments: 'inline',
   logLevel: 'warning',
 });
+
+// What draws on a terminal comes as one file that runs when something is drawn: few programs do, and starting it takes as long as
+// a tenth of everything else. The cursor is hidden by our own code: log-update does it on another stream than it draws on.
+const terminal = 'internal/node/terminal';
+const drawing = {
+  name: 'drawing',
+  setup({ onResolve, onLoad }) {
+    // What knows nothing but its arguments may be there twice.
+    onResolve({ filter: /^\.\.\/\.\.\// }, ({ path }) =>
+      /\/(textWidth|graphemes)\.js$/.test(path) ? undefined : { path, external: true },
+    );
+    onResolve({ filter: /^cli-cursor$/ }, ({ path }) => ({ path, namespace: 'unused' }));
+    onLoad({ filter: /.*/, namespace: 'unused' }, () => ({ contents: 'export default undefined;' }));
+  },
+};
+const drawingOptions = {
+  absWorkingDir: root,
+  stdin: {
+    contents: `export const openTerminal = (...args) => require('./openTerminal.ts').openTerminal(...args);`,
+    resolveDir: `${root}/src/${terminal}`,
+  },
+  outfile: `dist/${terminal}/openTerminal.js`,
+  bundle: true,
+  platform: 'node',
+  target: 'node20',
+  format: 'esm',
+  external: ['rxjs'],
+  plugins: [drawing],
+  legalComments: 'inline',
+  logLevel: 'warning',
+};
+const declaration = new URL(`../dist/${terminal}/openTerminal.d.ts`, import.meta.url);
+const declared = await readFile(declaration);
+await rm(new URL('.', declaration), { recursive: true });
+const { metafile } = await build({ ...drawingOptions, write: false, metafile: true });
+await build({ ...drawingOptions, banner: { js: `/*!\n${await licencesOf(Object.keys(metafile.inputs))}\n*/` } });
+await writeFile(declaration, declared);
+
+/** The licences of the packages that these files belong to; those that share one stand together. */
+async function licencesOf(inputs) {
+  const packages = new Set(inputs.flatMap((path) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path)?.[0] ?? []));
+  const namesByLicence = new Map();
+  for (const folder of [...packages].sort()) {
+    const file = (await readdir(new URL(`../${folder}`, import.meta.url))).find((name) => /^licen[cs]e/i.test(name));
+    const text = (await readFile(new URL(`../${folder}/${file}`, import.meta.url), 'utf8')).trim();
+    namesByLicence.set(text, [...(namesByLicence.get(text) ?? []), folder.replace(/^.*node_modules\//, '')]);
+  }
+  return [...namesByLicence]
+    .map(
+      ([text, names]) =>
+        `${[...new Set(names)].join(', ')}, which ${names.length === 1 ? 'is' : 'are'} part of this file:\n\n${text}`,
+    )
+    .join('\n\n');
+}
 await chmod(new URL('../dist/cli/main.js', import.meta.url), 0o755);

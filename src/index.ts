@@ -32,7 +32,7 @@ export type {
   ResumeDiagnostic,
 } from './internal/diagnostics.js';
 export type { ErrorResponse } from './internal/errorAnswer.js';
-export type { FetchLike, TextOutput } from './internal/io.js';
+export type { FetchLike, TerminalOutput, TextOutput } from './internal/io.js';
 export type { FramingLimits } from './internal/parseBody.js';
 export type {
   Message,
@@ -47,9 +47,9 @@ export type { OnUnresumable } from './internal/position.js';
 export type { WaitingLimits } from './internal/reading.js';
 export type { RelayOptions } from './internal/relay.js';
 export type { OutputSelection } from './internal/selectOutput.js';
+export { idleStreamState, type StreamHeartbeat, type StreamPhase, type StreamState } from './internal/streamRecord.js';
 export type { TaskFailure, TaskStatusChange, TaskSummary, TaskUpdate } from './internal/taskSummary.js';
 export type { Tool, ToolContext, ToolLimits, ToolRound, Tools } from './internal/toolRun.js';
-export { idleStreamState, type StreamHeartbeat, type StreamPhase, type StreamState } from './internal/streamRecord.js';
 export { accumulate, type AccumulateOptions } from './operators/accumulate.js';
 export { collectLogs, type CollectLogsOptions } from './operators/collectLogs.js';
 export { bufferSentences, type BufferSentencesOptions } from './operators/bufferSentences.js';
@@ -66,9 +66,9 @@ export { type RetryAttempt, retryOnDisconnect, type RetryOnDisconnectOptions } f
 export { smooth, type SmoothOptions } from './operators/smooth.js';
 export { splitThinking, type SplitThinkingOptions } from './operators/splitThinking.js';
 export { stopOn } from './operators/stopOn.js';
+export { streamState, type StreamStateOptions } from './operators/streamState.js';
 export { type EventCallbacks, tapEvents } from './operators/tapEvents.js';
 export { tapReceipt } from './operators/tapReceipt.js';
-export { streamState, type StreamStateOptions } from './operators/streamState.js';
 export { timeout, type TimeoutOptions } from './operators/timeout.js';
 export { toTokens, type ToTokensOptions } from './operators/toTokens.js';
 export type {
@@ -93,31 +93,27 @@ export {
   type TurnOptions,
 } from './protocol/dialect.js';
 export type { ErrorReport } from './protocol/errorBody.js';
+export type { EventSelection, ResponseFormat } from './protocol/eventFormat.js';
 export type { ThinkingTag } from './protocol/inlineThinking.js';
 export { type EncodableSSE, encodeSSE } from './protocol/sseEncoder.js';
 export type { StandardIssue, StandardResult, StandardSchema } from './protocol/standardSchema.js';
 export type { TemplateShape, TemplateUse } from './protocol/template.js';
-export type { EventSelection, ResponseFormat } from './protocol/eventFormat.js';
 export { asyncIterableFrom, type AsyncIterableFromOptions } from './sinks/asyncIterableFrom.js';
 export { collect, type Collected, type CollectOptions } from './sinks/collect.js';
 export { nodeReadableFrom, type NodeReadableFromOptions } from './sinks/nodeReadableFrom.js';
-export {
-  type ProxyHandler,
-  proxyHandler,
-  type ProxyHandlerOptions,
-  type ProxyRequest,
-} from './sinks/proxyHandler.js';
+export { type ProxyHandler, proxyHandler, type ProxyHandlerOptions, type ProxyRequest } from './sinks/proxyHandler.js';
 export { readableStreamFrom, type ReadableStreamFromOptions } from './sinks/readableStreamFrom.js';
+export { responseFrom, type ResponseFromOptions } from './sinks/responseFrom.js';
 export { type PageElement, toElement, type ToElementOptions } from './sinks/toElement.js';
 export { toFile, type ToFileOptions } from './sinks/toFile.js';
+export { type NodeResponse, toNodeResponse, type ToNodeResponseOptions } from './sinks/toNodeResponse.js';
 export { toStdout, type ToStdoutOptions } from './sinks/toStdout.js';
+export { toTerminal, type ToTerminalOptions } from './sinks/toTerminal.js';
 export { fromAsyncIterable } from './sources/fromAsyncIterable.js';
 export { fromCall, type FromCallOptions } from './sources/fromCall.js';
 export { fromHTTP, type FromHTTPOptions, type HTTPResponse } from './sources/fromHTTP.js';
 export { fromNodeReadable, type NodeReadable } from './sources/fromNodeReadable.js';
-export { responseFrom, type ResponseFromOptions } from './sinks/responseFrom.js';
 export { fromReadableStream } from './sources/fromReadableStream.js';
-export { type NodeResponse, toNodeResponse, type ToNodeResponseOptions } from './sinks/toNodeResponse.js';
 export { fromSSE, type FromSSEOptions, type SSEReconnect } from './sources/fromSSE.js';
 export { type Keyed, mergeStreams, type MergeStreamsOptions, type StreamsByKey } from './sources/mergeStreams.js';
 export { raceStreams, type RaceStreamsOptions } from './sources/raceStreams.js';

@@ -17,7 +17,7 @@ import { EXIT, type ExitCode, exitCodeOf, UsageError } from './exitCodes.js';
 import { type CallOptions, providerCall, PROVIDERS } from './providerCall.js';
 import { receiptLine } from './receiptTable.js';
 import { reportError } from './reportError.js';
-import { printable } from './textWidth.js';
+import { printable } from '../internal/textWidth.js';
 
 /** What `millrace ask` takes. */
 export interface AskOptions extends CallOptions {

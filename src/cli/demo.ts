@@ -17,7 +17,7 @@ import { liveView, MIN_COLUMNS, MIN_ROWS } from './liveView.js';
 import { plainView } from './plainView.js';
 import { receiptTable } from './receiptTable.js';
 import { reportError } from './reportError.js';
-import { wrapText } from './textWidth.js';
+import { wrapText } from '../internal/textWidth.js';
 
 /** What `millrace demo` takes. */
 export interface DemoOptions {

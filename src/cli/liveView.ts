@@ -3,7 +3,7 @@ import type { Receipt, StreamEvent } from '../index.js';
 import type { Colors, Output } from './context.js';
 import type { DemoStream, DemoView } from './demoView.js';
 import { paintOutcome } from './receiptTable.js';
-import { printable, truncateText, widthOf, wrapText } from './textWidth.js';
+import { printable, truncateText, widthOf, wrapText } from '../internal/textWidth.js';
 
 /** About the least in which panes can be read; below it the demo prints lines. */
 export const MIN_COLUMNS = 48;

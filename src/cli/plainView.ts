@@ -3,7 +3,7 @@ import type { Output } from './context.js';
 import type { DemoStream, DemoView } from './demoView.js';
 import { LineGatherer } from './lineGatherer.js';
 import type { Receipt, StreamEvent } from '../index.js';
-import { printable } from './textWidth.js';
+import { printable } from '../internal/textWidth.js';
 
 /** Shows streams in a log: whole sentences, each with its time and its stream. No colours, nothing redrawn. */
 export function plainView(output: Output, streams: readonly DemoStream[]): DemoView {

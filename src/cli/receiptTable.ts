@@ -2,7 +2,7 @@ import { basename } from 'node:path';
 import Table, { type CharName, type TableConstructorOptions } from 'cli-table3';
 import type { Outcome, Receipt, Usage } from '../index.js';
 import type { Colors } from './context.js';
-import { widthOf } from './textWidth.js';
+import { widthOf } from '../internal/textWidth.js';
 
 /**
  * Receipts as a table: a row each; where rows are too wide a column each; where those are too wide a table each. Lines end

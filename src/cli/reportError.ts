@@ -1,6 +1,6 @@
 import { inspect } from 'node:util';
 import type { CLIContext } from './context.js';
-import { printable } from './textWidth.js';
+import { printable } from '../internal/textWidth.js';
 
 /** A shorter key is a word that stands elsewhere too; hiding it would tear holes into harmless text. */
 const MIN_SECRET_CHARS = 8;

@@ -7,6 +7,7 @@ import { explainFailure } from './node/explainFailure.js';
 import { fetchFailure } from './node/fetchFailure.js';
 import { nodeFiles } from './node/files.js';
 import { redirected } from './node/redirect.js';
+import { openTerminal } from './node/terminal/openTerminal.js';
 import { undiciTransport } from './node/undiciTransport.js';
 import type { IO } from './io.js';
 
@@ -20,6 +21,7 @@ export const io: IO = {
   redirected,
   files: nodeFiles,
   stdout: () => process.stdout,
+  terminal: openTerminal,
   Readable,
   telling: diagnosticChannels,
   warn: (message) => {

@@ -1,5 +1,6 @@
 import type { MillraceError } from '../errors.js';
 import type { Telling } from './diagnostics.js';
+import type { OpenTerminal } from './terminalView.js';
 
 /**
  * What the outside world looks like to the rest: `io.node.ts` has it from undici and `node:`, `io.web.ts` from the platform.
@@ -158,6 +159,16 @@ export interface TextOutput {
   off(event: 'error', listener: (error: Error) => void): unknown;
 }
 
+/** A place for text that may be a terminal: its size, and when that changes. @public */
+export interface TerminalOutput extends TextOutput {
+  readonly columns?: number | undefined;
+  readonly rows?: number | undefined;
+  on(event: 'drain' | 'close' | 'resize', listener: () => void): unknown;
+  on(event: 'error', listener: (error: Error) => void): unknown;
+  off(event: 'drain' | 'close' | 'resize', listener: () => void): unknown;
+  off(event: 'error', listener: (error: Error) => void): unknown;
+}
+
 /** What a platform offers. */
 export interface IO {
   readonly transport: Transport;
@@ -174,7 +185,9 @@ export interface IO {
   readonly redirected:
     ((head: ResponseHead, request: AskedAgain) => NextRequest | MillraceError | undefined) | undefined;
   readonly files: Files | undefined;
-  readonly stdout: (() => TextOutput) | undefined;
+  readonly stdout: (() => TerminalOutput) | undefined;
+  /** Shows streams on a terminal, or as lines. */
+  readonly terminal: OpenTerminal | undefined;
   /** Node's own class. */
   readonly Readable: typeof import('node:stream').Readable | undefined;
   /** Absent where nobody can listen. */

@@ -11,6 +11,7 @@ export const io: IO = {
   redirected: undefined,
   files: undefined,
   stdout: undefined,
+  terminal: undefined,
   Readable: undefined,
   telling: undefined,
   warn: (message) => {

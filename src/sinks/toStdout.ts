@@ -3,6 +3,7 @@ import type { Observable, OperatorFunction, Subscriber, Subscription } from 'rxj
 import { SinkError } from '../errors.js';
 import { type Ending, Evidence, type Verdict } from '../internal/evidence.js';
 import { leaveAs } from '../internal/flow.js';
+import { ignoreFurtherErrors } from '../internal/ignoreFurtherErrors.js';
 import type { TextOutput } from '../internal/io.js';
 import { draw, operate } from '../internal/operate.js';
 import { type OutputSelection, selectOutput } from '../internal/selectOutput.js';
@@ -265,16 +266,4 @@ interface Answer {
 
 function beginAnswer(options: OutputSelection, chars: number, bytes: number): Answer {
   return { hasText: selectOutput(options), hasThinking: selectOutput({ index: options.index }), chars, bytes };
-}
-
-const failed = new WeakSet<TextOutput>();
-
-/**
- * An output that failed reports so again for each write that was under way, also when the sink has gone: unheard, that would
- * end the process. One listener for each output; the first report was told, so nobody needs to know of the others.
- */
-function ignoreFurtherErrors(output: TextOutput): void {
-  if (failed.has(output)) return;
-  failed.add(output);
-  output.on('error', () => undefined);
 }

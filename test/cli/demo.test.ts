@@ -2,7 +2,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { widthOf } from '../../src/cli/textWidth.js';
+import { widthOf } from '../../src/internal/textWidth.js';
 import { SAMPLE_TEXTS } from '../../src/testing/wire/sampleAnswers.js';
 import { bundleCLI, cli, spawnCLI, temporaryFolder } from './harness.js';
 
