@@ -68,7 +68,8 @@ function obey(command: TerminalCommand, streams: Map<string, Open>, server: Serv
         for (const { subscription } of streams.values()) subscription.unsubscribe();
         server.close();
       });
-      process.stdout.write('listening\n');
+      // Above the rows, where nothing is drawn over it.
+      [...streams.values()][0]?.source.next({ type: 'log', message: 'listening' });
       break;
     case 'throw':
       setImmediate(() => {
