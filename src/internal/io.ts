@@ -132,6 +132,8 @@ export interface Files {
   enclose(folder: string, path: string, makesParents: boolean): Enclosure;
   /** Throws for what is no ordinary file: a folder, a device. */
   exists(path: string): boolean;
+  /** Bytes of an ordinary file; undefined where there is none. */
+  sizeOf(path: string): number | undefined;
   makeParents(path: string): void;
   /** Creates a file that must not exist; `undefined` when it does. */
   create(path: string): WritableFile | undefined;
@@ -147,6 +149,18 @@ export interface Files {
   syncFolder(path: string): Promise<void>;
   readonly processId: number;
   isRunning(processId: number): boolean;
+  /** When a process was started, in the system's own words: another process with its number has another. Undefined where it is not told. */
+  startOf(processId: number): string | undefined;
+  /** Removes what a killed process left of `createWith` in a folder. */
+  removeDrafts(folder: string): void;
+}
+
+/** Where a journal is kept, and how. */
+export interface JournalSettings {
+  /** Absolute; made where it is not there. */
+  readonly folder: string;
+  readonly fsync: boolean;
+  readonly warn: (message: string) => void;
 }
 
 /** A place for text that a person or another program reads. */

@@ -1,4 +1,5 @@
 import { SinkError } from '../errors.js';
+import { takeLock } from './fileLock.js';
 import type { Files, WritableFile } from './io.js';
 
 /** What to do with the unfinished file of an owner that is gone. */
@@ -45,7 +46,7 @@ export class PartialFile {
  */
 export function openPartial(files: Files, target: string, onPartial: OnPartial): PartialFile {
   const path = partialOf(target);
-  takeLock(files, path, lockOf(path));
+  takeLock(files, lockOf(path), ({ processId }) => isOwned(path, processId));
   try {
     if (files.exists(path)) makeRoom(files, path, onPartial);
     const file = files.create(path);
@@ -57,39 +58,33 @@ export function openPartial(files: Files, target: string, onPartial: OnPartial):
   }
 }
 
+/**
+ * Gives a written file the name that its writer, which was killed, did not come to give it; or finds that it has.
+ * @param bytes - how long it is
+ * @returns false where there is no such file
+ */
+export function finishPublishing(files: Files, target: string, bytes: number, mayReplace: boolean): boolean {
+  const path = partialOf(target);
+  const isThere = files.sizeOf(path) === bytes;
+  let isPublished = false;
+  if (isThere && mayReplace) {
+    files.replace(path, target);
+    isPublished = true;
+  } else if (isThere && files.publish(path, target)) isPublished = true;
+  else if (files.sizeOf(target) === bytes) {
+    isPublished = true;
+    if (isThere) files.remove(path); // it had both names for a moment
+  }
+  if (isPublished) files.remove(lockOf(path));
+  return isPublished;
+}
+
 function partialOf(target: string): string {
   return `${target}.partial`;
 }
 
 function lockOf(path: string): string {
   return `${path}.owner`;
-}
-
-/** Takes a lock that is free, or whose owner is dead. */
-function takeLock(files: Files, path: string, lock: string): void {
-  // All threads of a process agree on its time origin, and a later process of the same number has another.
-  const me = `${String(files.processId)} ${String(performance.timeOrigin)} ${files.hostName}`;
-  if (files.createWith(lock, me)) return;
-  const owner = files.read(lock);
-  if (owner === undefined) throw isOwned(path);
-  const processId = Number.parseInt(owner, 10);
-  const hostName = /^\d+ [\d.]+ (\S+)$/.exec(owner)?.[1];
-  // Whether a process of another machine (or container) lives cannot be asked: it is taken at its word.
-  const isForeign = hostName !== undefined && hostName !== files.hostName;
-  const isOurs = processId === files.processId;
-  const isAlive = isForeign || (isOurs ? owner === me : processId > 0 && files.isRunning(processId));
-  if (isAlive) throw isOwned(path, processId);
-
-  // Several may find a dead owner's lock. Who removes it holds a lock on it, or the lock of a faster one would be removed.
-  const grave = `${lock}.${owner.replace(/\D/g, '').slice(0, 32)}`;
-  takeLock(files, path, grave);
-  try {
-    if (files.read(lock) !== owner) throw isOwned(path);
-    files.remove(lock);
-    if (!files.createWith(lock, me)) throw isOwned(path);
-  } finally {
-    files.remove(grave);
-  }
 }
 
 function makeRoom(files: Files, path: string, onPartial: OnPartial): void {

@@ -28,6 +28,11 @@ const NEW_FILE = O_WRONLY | O_CREAT | O_EXCL | NO_FOLLOW;
 /** Nor waits for somebody who writes into a pipe of that name. */
 const READ_NO_LINK = O_RDONLY | NO_FOLLOW | O_NONBLOCK;
 
+/** The beginning of the names under which small files are written before they get their own; the process id follows. */
+const DRAFT = '.millrace-';
+/** Of the fields of `/proc/PID/stat` behind the name: `starttime`, the 22nd of all. */
+const STARTED_AT = 19;
+
 /** A promise of a callback's result. */
 function done<T = undefined>(start: (callback: (error: Error | null, result?: T) => void) => void): Promise<T> {
   return new Promise((resolve, reject) => {
@@ -86,6 +91,10 @@ export const nodeFiles: Files = {
     if (found !== undefined && !found.isFile() && !found.isSymbolicLink()) throw new Error('it is no ordinary file');
     return found !== undefined;
   },
+  sizeOf: (path) => {
+    const found = fs.lstatSync(path, { throwIfNoEntry: false });
+    return found?.isFile() === true ? found.size : undefined;
+  },
   makeParents: (path) => {
     fs.mkdirSync(dirname(path), { recursive: true });
   },
@@ -95,7 +104,7 @@ export const nodeFiles: Files = {
   },
   createWith: (path, text) => {
     // Under a name of its own first: whoever finds `path` finds all of its text.
-    const draft = join(dirname(path), `.millrace-${randomUUID()}`);
+    const draft = join(dirname(path), `${DRAFT}${String(process.pid)}-${randomUUID()}`);
     try {
       fs.writeFileSync(draft, text, { flag: 'wx' });
       return nodeFiles.publish(draft, path);
@@ -158,6 +167,22 @@ export const nodeFiles: Files = {
       return true;
     } catch (error) {
       return codeOf(error) === 'EPERM'; // it runs, and is somebody else's
+    }
+  },
+  startOf: (processId) => {
+    // Linux alone has it in a file (proc(5)): the ticks since boot, and which boot. The name before it may hold anything.
+    const stat = unless(['ENOENT', 'EACCES', 'ESRCH'], () =>
+      fs.readFileSync(`/proc/${String(processId)}/stat`, 'utf8'),
+    );
+    const boot = unless(['ENOENT', 'EACCES'], () => fs.readFileSync('/proc/sys/kernel/random/boot_id', 'utf8'));
+    const ticks = stat?.slice(stat.lastIndexOf(')') + 2).split(' ')[STARTED_AT];
+    return ticks === undefined || boot === undefined ? undefined : `${ticks}@${boot.trim()}`;
+  },
+  removeDrafts: (folder) => {
+    for (const name of unless(['ENOENT'], () => fs.readdirSync(folder)) ?? []) {
+      if (!name.startsWith(DRAFT)) continue;
+      const processId = Number.parseInt(name.slice(DRAFT.length), 10);
+      if (processId > 0 && !nodeFiles.isRunning(processId)) nodeFiles.remove(join(folder, name));
     }
   },
 };
