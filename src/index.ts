@@ -53,7 +53,13 @@ export type { Tool, ToolContext, ToolLimits, ToolRound, Tools } from './internal
 export { accumulate, type AccumulateOptions } from './operators/accumulate.js';
 export { collectLogs, type CollectLogsOptions } from './operators/collectLogs.js';
 export { bufferSentences, type BufferSentencesOptions } from './operators/bufferSentences.js';
-export { createGate, type CreateGateOptions, type Gate, type GateState } from './operators/createGate.js';
+export {
+  createGate,
+  type CreateGateOptions,
+  type Gate,
+  type GateAdaptOptions,
+  type GateState,
+} from './operators/createGate.js';
 export { decode } from './operators/decode.js';
 export { fallbackTo, type FallbackToOptions } from './operators/fallbackTo.js';
 export { isolate } from './operators/isolate.js';

@@ -204,10 +204,13 @@ export class Flow {
   }
 
   /** Notes the headers of an answer, here and in the flows that draw from it. */
-  onHeaders(requestId: string | undefined): void {
+  onHeaders(requestId: string | undefined, headers: Readonly<Record<string, string>> = {}): void {
     this.headersAt ??= asyncScheduler.now();
     if (requestId !== undefined) this.requestIds.push(requestId);
-    for (const { owner } of this.scopes) owner?.onHeaders(requestId);
+    for (const { owner, onHead } of this.scopes) {
+      owner?.onHeaders(requestId, headers);
+      onHead?.(headers);
+    }
   }
 
   onBytes(count = 0): void {
@@ -377,6 +380,8 @@ export class Scope {
   onFlow: ((flow: Flow) => void) | undefined;
   /** Hears of each flow drawn from, when it has ended. */
   onEnd: ((flow: Flow) => void) | undefined;
+  /** Hears the headers of each answer that comes through a flow drawn from. */
+  onHead: ((headers: Readonly<Record<string, string>>) => void) | undefined;
   /** Hears when pressure stops a flow drawn from, and when it lets go. */
   onPressure: ((flow: Flow, isPaused: boolean) => void) | undefined;
 
@@ -769,6 +774,6 @@ export function isAskedAgain(): boolean {
 }
 
 /** Whoever below asks calls again, the nearest first. */
-function keepersBelow(): readonly Keeper[] {
+export function keepersBelow(): readonly Keeper[] {
   return (stack.subscribing?.reach ?? []).flatMap(({ keeper }) => keeper ?? []);
 }

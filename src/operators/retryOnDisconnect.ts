@@ -10,6 +10,7 @@ import { type HTTPError, isMillraceError, isRetryable, NoResumePlanError, type S
 import { backoffMs, retryAfterOf } from '../internal/backoff.js';
 import { type Flow, isPart, leaveAs, type Leaving, leavingNow, Scope } from '../internal/flow.js';
 import { hasCode } from '../internal/hasCode.js';
+import { isRefusal } from '../internal/isRefusal.js';
 import { onAbort } from '../internal/onAbort.js';
 import { draw, operate } from '../internal/operate.js';
 import { Keeper, type OnUnresumable, type Position } from '../internal/position.js';
@@ -36,6 +37,12 @@ export interface RetryAttempt {
 export interface RetryOnDisconnectOptions {
   /** Retries in a row without progress; an attempt that brings more than any before it sets the count back. @defaultValue 3 (chosen) */
   readonly count?: number | undefined;
+  /**
+   * Refusals for load in a row without progress after which it is asked again, counted apart from `count`: HTTP 429 and 529, 503 with
+   * `Retry-After`, and what providers say so inside a stream. Below a gate, where many streams meet several before each has had its turn,
+   * it may be `Infinity`; then `maxElapsedMs` alone ends it. @defaultValue they count as any other failure
+   */
+  readonly refusals?: number | undefined;
   /** No retry begins later than this after the subscription. What runs is not cut. @defaultValue `Infinity` */
   readonly maxElapsedMs?: number | undefined;
   /**
@@ -102,7 +109,7 @@ export interface RetryOnDisconnectOptions {
 export function retryOnDisconnect<T>(options: RetryOnDisconnectOptions = {}): MonoTypeOperatorFunction<T> {
   const { count = 3, maxElapsedMs = Infinity, delay = {}, onUnresumable = 'restart', onGiveUp = 'cancel' } = options;
   const { initialMs = 500, maxMs = 60_000 } = delay;
-  requireAtLeast(0, { count, maxElapsedMs });
+  requireAtLeast(0, { count, maxElapsedMs, refusals: options.refusals ?? 0 });
   requireDelay(0, { 'delay.initialMs': initialMs, 'delay.maxMs': maxMs });
   requireOneOf('onUnresumable', onUnresumable, ['restart', 'continue', 'error']);
   requireOneOf('onGiveUp', onGiveUp, ['cancel', 'leave']);
@@ -123,8 +130,9 @@ class Retrying<T> {
   #flows: Set<Flow> = new Set();
   #nextFlows: Set<Flow> = new Set();
   #attempt = 1;
-  /** In a row, without progress between them. */
+  /** In a row, without progress between them; refusals only where they are counted apart. */
   #failures = 0;
+  #refusals = 0;
   #isSubscribing = false;
   /** The pause before the next attempt. */
   #pause: Subscription | undefined;
@@ -216,9 +224,9 @@ class Retrying<T> {
     for (const { call, position } of calls) this.#keeper.keep(call, position);
     const positions = this.#keeper.positions.filter(({ isComplete }) => !isComplete);
     const hasProgressed = positions.filter((position) => position.hasProgressed()).length > 0;
-    this.#failures = hasProgressed ? 1 : this.#failures + 1;
+    const inARow = this.#count(error, hasProgressed);
     const how = howToGoOn(positions);
-    const delayMs = this.#delayMs(error, positions);
+    const delayMs = this.#delayMs(inARow, error, positions);
     if (how === undefined || !this.#mayRetry(delayMs)) {
       this.#giveUp(error);
       return;
@@ -230,6 +238,16 @@ class Retrying<T> {
     this.#wait(delayMs, positions, () => {
       this.#askAgain(error);
     });
+  }
+
+  /** Adds a failure to those of its kind. @returns how many there were in a row */
+  #count(error: unknown, hasProgressed: boolean): number {
+    if (hasProgressed) {
+      this.#failures = 0;
+      this.#refusals = 0;
+    }
+    if (this.#options.refusals === undefined || !isRefusal(error)) return (this.#failures += 1);
+    return (this.#refusals += 1);
   }
 
   /** Waits, unless a call's signal stops it meanwhile. */
@@ -258,15 +276,16 @@ class Retrying<T> {
     pause.add(this.#scheduler.schedule(end(run), delayMs));
   }
 
-  #delayMs(error: unknown, positions: readonly Position[]): number {
+  #delayMs(inARow: number, error: unknown, positions: readonly Position[]): number {
     const { delay: { initialMs = 500, maxMs = 60_000 } = {}, random = Math.random } = this.#options;
     const asked = [retryAfterOf(error) ?? 0, ...positions.map(({ retryMs = 0 }) => retryMs)];
-    return backoffMs(this.#failures, { initialMs, maxMs, random }, Math.max(...asked));
+    return backoffMs(inARow, { initialMs, maxMs, random }, Math.max(...asked));
   }
 
   #mayRetry(delayMs: number): boolean {
-    const { count = 3, maxElapsedMs = Infinity } = this.#options;
-    return this.#failures <= count && this.#scheduler.now() - this.#startedAt + delayMs <= maxElapsedMs;
+    const { count = 3, refusals = 0, maxElapsedMs = Infinity } = this.#options;
+    if (this.#failures > count || this.#refusals > refusals) return false;
+    return this.#scheduler.now() - this.#startedAt + delayMs <= maxElapsedMs;
   }
 
   #askAgain(error: unknown): void {

@@ -329,7 +329,7 @@ class Exchange {
   #onHead(head: ResponseHead): void {
     const { accept, onResponse, maxErrorBodyBytes, scheduler } = this.#request;
     const requestId = readRequestId(head.headers);
-    this.#flow.onHeaders(requestId === undefined ? undefined : this.#secrets.withoutKeys(requestId));
+    this.#flow.onHeaders(requestId === undefined ? undefined : this.#secrets.withoutKeys(requestId), head.headers);
     if (head.status < 200 || head.status > 299) {
       this.#collect(maxErrorBodyBytes, (text) => httpError(head, text, this.#secrets, scheduler.now()));
       return;

@@ -611,3 +611,36 @@ it('leaves nothing behind on the stack when a subscriber throws', async () => {
   expect(end.verdict).toEqual({ outcome: 'complete' });
   await lastValueFrom(of(0));
 });
+
+describe('the head of an answer', () => {
+  const headers = { 'x-ratelimit-remaining': '1' };
+
+  it('is heard by those that draw from the flow, also through a decoder, and once by each', () => {
+    const heard: string[] = [];
+    const [above, below, beside] = ['above', 'below', 'beside'].map((name) => {
+      const scope = new Scope(false);
+      scope.onHead = (told) => heard.push(`${name} ${Object.keys(told).join()}`);
+      return scope;
+    });
+    const call = new Flow();
+    const request = new Flow();
+    above?.adopt(request);
+    const decoder = new Scope(true, call);
+    decoder.adopt(request);
+    below?.adopt(call);
+    beside?.adopt(new Flow());
+    request.onHeaders('id', headers);
+    expect(heard.sort()).toStrictEqual(['above x-ratelimit-remaining', 'below x-ratelimit-remaining']);
+    expect([request.requestIds, call.requestIds]).toStrictEqual([['id'], ['id']]);
+  });
+
+  it('may be without headers', () => {
+    const scope = new Scope(false);
+    const onHead = vi.fn();
+    scope.onHead = onHead;
+    const flow = new Flow();
+    scope.adopt(flow);
+    flow.onHeaders(undefined);
+    expect(onHead.mock.calls).toStrictEqual([[{}]]);
+  });
+});

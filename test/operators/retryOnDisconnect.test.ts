@@ -359,6 +359,8 @@ describe('retryOnDisconnect', () => {
 
   it.each([
     { count: -1 },
+    { refusals: -1 },
+    { refusals: Number.NaN },
     { count: Number.NaN },
     { maxElapsedMs: -1 },
     { delay: { initialMs: -1 } },
@@ -370,6 +372,145 @@ describe('retryOnDisconnect', () => {
   it.each([{ onUnresumable: 'maybe' }, { onGiveUp: 'never' }])('refuses %j when it is called', (options) => {
     // @ts-expect-error these are words that the types exclude
     expect(() => retryOnDisconnect(options)).toThrow(TypeError);
+  });
+});
+
+const refused = (status = 429, retryAfterMs?: number): HTTPError =>
+  new HTTPError(`HTTP ${String(status)}`, { status, retryAfterMs });
+
+describe('refusals for load', () => {
+  it(
+    'count as any other failure unless they are counted apart',
+    marbles((m) => {
+      const first = m.cold('#', events, refused());
+      const { call, asked } = attempts('anew', first);
+      const expected = '    --#';
+      m.expect(fromCall(call).pipe(retryOnDisconnect({ ...slow, count: 1 }))).toBeObservable(
+        expected,
+        events,
+        refused(),
+      );
+      m.flush();
+      expect(asked()).toBe(2);
+    }),
+  );
+
+  it(
+    'are counted apart from other failures, each up to its own number',
+    marbles((m) => {
+      const no = m.cold('   #', events, refused());
+      const broken = m.cold('#', events, lost);
+      const { call, asked } = attempts('anew', no, broken, no, broken, no, broken);
+      // 2, 2, 4, 4, 8 frames of pause: the two kinds double by themselves. The third break is one too many.
+      const expected = '      20ms #';
+      m.expect(fromCall(call).pipe(retryOnDisconnect({ ...slow, count: 2, refusals: 3 }))).toBeObservable(
+        expected,
+        events,
+        lost,
+      );
+      m.flush();
+      expect(asked()).toBe(6);
+    }),
+  );
+
+  it(
+    'are given up at one too many, though nothing else has failed',
+    marbles((m) => {
+      const no = m.cold('-#', events, refused());
+      const { call } = attempts('anew', no);
+      const expected = ' ---------#'; // 1, 2, 1, 4, 1
+      m.expect(fromCall(call).pipe(retryOnDisconnect({ ...slow, count: 9, refusals: 2 }))).toBeObservable(
+        expected,
+        events,
+        refused(),
+      );
+      m.expect(no).toHaveSubscriptions(['^!', '---^!', '--------^!']);
+    }),
+  );
+
+  it(
+    'may be none',
+    marbles((m) => {
+      const no = m.cold('-#', events, refused());
+      const { call } = attempts('anew', no);
+      m.expect(fromCall(call).pipe(retryOnDisconnect({ ...slow, refusals: 0 }))).toBeObservable(
+        '-#',
+        events,
+        refused(),
+      );
+      m.expect(no).toHaveSubscriptions('^!');
+    }),
+  );
+
+  it(
+    'may be as many as the time allows',
+    marbles((m) => {
+      const no = m.cold('-#', events, refused());
+      const { call, asked } = attempts('anew', no);
+      const patient = retryOnDisconnect<StreamEvent>({
+        random: () => 1,
+        delay: { initialMs: 9, maxMs: 9 },
+        count: 0,
+        refusals: Infinity,
+        maxElapsedMs: 1_000,
+      });
+      m.expect(fromCall(call).pipe(patient)).toBeObservable('1001ms #', events, refused());
+      m.flush();
+      expect(asked()).toBe(101); // the last at 1,000
+    }),
+  );
+
+  it(
+    'begin to be counted again after progress',
+    marbles((m) => {
+      const some = m.cold('a#', events, refused());
+      const more = m.cold('b#', events, refused());
+      const { call, asked } = attempts('on', some, more, more, more, m.cold('(f|)', events));
+      m.expect(fromCall(call).pipe(retryOnDisconnect({ ...slow, count: 0, refusals: 1 }))).toBeObservable(
+        'a--b--b--b--(f|)',
+        events,
+      );
+      m.flush();
+      expect(asked()).toBe(5);
+    }),
+  );
+
+  it.each<[string, unknown, boolean]>([
+    ['429', refused(429), true],
+    ['529', refused(529), true],
+    ['503 with a time', refused(503, 1), true],
+    ['503 without one', refused(503), false],
+    ['500', refused(500, 1), false],
+    [
+      'a provider that is overloaded',
+      new ProviderError('', { retryable: true, providerCode: 'overloaded_error' }),
+      true,
+    ],
+    ['a provider that failed', new ProviderError('', { retryable: true, providerCode: 'server_error' }), false],
+    ['a quota that is used up', new HTTPError('', { status: 429, providerCode: 'insufficient_quota' }), false],
+  ])('are told from other failures: %s', (_, error, isOne) => {
+    marbles((m) => {
+      const { call, asked } = attempts('anew', m.cold('#', events, error), m.cold('(f|)', events));
+      fromCall(call)
+        .pipe(retryOnDisconnect({ ...slow, count: 0, refusals: 1 }))
+        .subscribe({ error: () => undefined });
+      m.flush();
+      expect(asked()).toBe(isOne ? 2 : 1);
+    })();
+  });
+
+  it('are final where the dialect says that asking again cannot help', () => {
+    const error = new ProviderError('', { retryable: false, providerCode: 'rate_limit_error' });
+    const { call, asked } = attempts(
+      'anew',
+      throwError(() => error),
+    );
+    const seen: unknown[] = [];
+    fromCall(call)
+      .pipe(retryOnDisconnect({ refusals: Infinity }))
+      .subscribe({ error: (reason: unknown) => seen.push(reason) });
+    expect(seen).toStrictEqual([error]);
+    expect(asked()).toBe(1);
   });
 });
 
