@@ -101,6 +101,7 @@ export {
 export type { ErrorReport } from './protocol/errorBody.js';
 export type { EventSelection, ResponseFormat } from './protocol/eventFormat.js';
 export type { ThinkingTag } from './protocol/inlineThinking.js';
+export type { JobJournal, JobRecord, JobState, OpenJobJournal } from './protocol/jobJournal.js';
 export { type EncodableSSE, encodeSSE } from './protocol/sseEncoder.js';
 export type { StandardIssue, StandardResult, StandardSchema } from './protocol/standardSchema.js';
 export type { TemplateShape, TemplateUse } from './protocol/template.js';
@@ -115,14 +116,17 @@ export { toFile, type ToFileOptions } from './sinks/toFile.js';
 export { type NodeResponse, toNodeResponse, type ToNodeResponseOptions } from './sinks/toNodeResponse.js';
 export { toStdout, type ToStdoutOptions } from './sinks/toStdout.js';
 export { toTerminal, type ToTerminalOptions } from './sinks/toTerminal.js';
+export { fileJournal, type FileJournalOptions } from './sources/fileJournal.js';
 export { fromAsyncIterable } from './sources/fromAsyncIterable.js';
 export { fromCall, type FromCallOptions } from './sources/fromCall.js';
 export { fromHTTP, type FromHTTPOptions, type HTTPResponse } from './sources/fromHTTP.js';
 export { fromNodeReadable, type NodeReadable } from './sources/fromNodeReadable.js';
 export { fromReadableStream } from './sources/fromReadableStream.js';
 export { fromSSE, type FromSSEOptions, type SSEReconnect } from './sources/fromSSE.js';
+export type { JobReceipt } from './sources/jobReceipt.js';
 export { type Keyed, mergeStreams, type MergeStreamsOptions, type StreamsByKey } from './sources/mergeStreams.js';
 export { raceStreams, type RaceStreamsOptions } from './sources/raceStreams.js';
+export { type Jobs, runJobs, type RunJobsOptions } from './sources/runJobs.js';
 export { runTools, type RunToolsOptions } from './sources/runTools.js';
 export { shutdown, type ShutdownOptions, type ShutdownReport } from './sources/shutdown.js';
 export type {

@@ -6,6 +6,7 @@ import { diagnosticChannels } from './node/diagnosticChannels.js';
 import { explainFailure } from './node/explainFailure.js';
 import { fetchFailure } from './node/fetchFailure.js';
 import { nodeFiles } from './node/files.js';
+import { openJournalFile } from './node/journalFile.js';
 import { redirected } from './node/redirect.js';
 import { openTerminal } from './node/terminal/openTerminal.js';
 import { undiciTransport } from './node/undiciTransport.js';
@@ -20,6 +21,7 @@ export const io: IO = {
   seesRedirects: true,
   redirected,
   files: nodeFiles,
+  openJournal: openJournalFile,
   stdout: () => process.stdout,
   terminal: openTerminal,
   Readable,

@@ -1,4 +1,5 @@
 import type { MillraceError } from '../errors.js';
+import type { OpenJobJournal } from '../protocol/jobJournal.js';
 import type { Telling } from './diagnostics.js';
 import type { OpenTerminal } from './terminalView.js';
 
@@ -199,6 +200,7 @@ export interface IO {
   readonly redirected:
     ((head: ResponseHead, request: AskedAgain) => NextRequest | MillraceError | undefined) | undefined;
   readonly files: Files | undefined;
+  readonly openJournal: ((settings: JournalSettings) => Promise<OpenJobJournal>) | undefined;
   readonly stdout: (() => TerminalOutput) | undefined;
   /** Shows streams on a terminal, or as lines. */
   readonly terminal: OpenTerminal | undefined;

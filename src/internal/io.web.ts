@@ -10,6 +10,7 @@ export const io: IO = {
   seesRedirects: false,
   redirected: undefined,
   files: undefined,
+  openJournal: undefined,
   stdout: undefined,
   terminal: undefined,
   Readable: undefined,

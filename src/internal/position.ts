@@ -42,6 +42,8 @@ export class Position {
   workId: string | undefined;
   /** The request that creates the work, or adds to it, was answered. */
   isSubmitted = false;
+  /** Hears the id of work that this call created. */
+  onWork: ((workId: string) => void) | undefined;
   /** The id of work that this call created and that may be running. */
   created: string | undefined;
   /** The id of work that was cancelled. */

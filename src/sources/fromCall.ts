@@ -515,6 +515,7 @@ class Asking {
               }
               position.workId = created;
               position.isSubmitted = true;
+              if (created !== undefined) position.onWork?.(created);
               this.#cancelWhenGivenUp();
               this.#flow.deliver(() => {
                 this.#answer.submitted(answered);

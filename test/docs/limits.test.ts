@@ -29,6 +29,7 @@ const rows: readonly Limit[] = [...page.matchAll(/^\|[^|]+\| `(\w+)` +\| `(\w+)`
 const ELSEWHERE: Readonly<Record<string, string>> = {
   'maxReceivedChars decode': 'src/internal/answer.ts',
   'maxRounds runTools': 'src/internal/toolRun.ts',
+  'maxWaitingChars toFile': 'src/internal/fileSink.ts',
   'maxWaitingItems asyncIterableFrom': 'src/internal/reading.ts',
   'maxChars smooth': 'src/operators/smooth.ts',
 };
