@@ -43,3 +43,39 @@ export interface TerminalView {
 
 /** Makes the view of one sink. Sinks on one output share its screen. */
 export type OpenTerminal = (sink: ShownSink, settings: ViewSettings) => TerminalView;
+
+/** How rows are shown that belong to no sink. */
+export interface RowsSettings extends Pick<
+  ViewSettings,
+  'output' | 'maxFramesPerSecond' | 'maxRows' | 'maxLogLinesPerSecond' | 'scheduler'
+> {
+  readonly hasColors: boolean;
+  /**
+   * Draws the lines below the rows, for each frame; harmless ones, narrower than the terminal.
+   * @param room - as many there may be, at least 1
+   */
+  readonly footer: (columns: number, room: number) => readonly string[];
+  /** A write has failed, or the terminal was closed: nothing is drawn any more. */
+  readonly onError: (error: Error) => void;
+}
+
+/** Rows of a live terminal that somebody else than a sink fills, with lines below them. */
+export interface RowsView {
+  add(name: string): ShownRow;
+  /** Prints lines above the rows; harmless ones. */
+  print(lines: readonly string[]): void;
+  /** Takes rows and footer away, and gives the terminal back. Called once. */
+  close(): void;
+}
+
+/** One stream. */
+export interface ShownRow {
+  take(event: StreamEvent): void;
+  /** It is asked again; said until something comes. */
+  retry(): void;
+  /**
+   * Takes the row away, and prints how its stream ended. Called once, and nothing after it.
+   * @param place - where what came is, if anywhere
+   */
+  end(receipt: Receipt, place: string | undefined): void;
+}

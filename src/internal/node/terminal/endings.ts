@@ -14,6 +14,12 @@ export interface RowEnding {
   readonly usage?: Usage | undefined;
   readonly billing?: Billing | undefined;
   readonly attempts?: number | undefined;
+  /** What its receipt says, where that is another thing than what this row has seen. */
+  readonly chars?: number | undefined;
+  readonly firstMs?: number | undefined;
+  readonly totalMs?: number | undefined;
+  /** Where what came is. */
+  readonly place?: string | undefined;
 }
 
 export const MARKS: Readonly<Record<Outcome, string>> = { complete: '✓', failed: '✗', interrupted: '✂', stopped: '■' };
@@ -31,19 +37,21 @@ export function outcomeWords({ outcome, finish = 'stop', by }: RowEnding): strin
 
 /** What there is to tell of the end, the most telling first. */
 export function endFacts(row: StreamRow, ending: RowEnding, elapsedMs: number): readonly string[] {
-  const { outcome, usage, billing, attempts = 1 } = ending;
+  const { outcome, usage, billing, attempts = 1, place } = ending;
+  const { chars = row.chars, firstMs = row.firstMs, totalMs = elapsedMs } = ending;
   const { outputTokens, totalTokens, cost, provenance } = usage ?? {};
   const tokens = outputTokens ?? totalTokens;
   const soFar = provenance === 'partial' ? ' so far' : '';
   const facts = [
-    duration(elapsedMs),
+    duration(totalMs),
     outcome !== 'complete' && billing === 'continues' && 'billing continues',
-    row.chars > 0 && counted(row.chars, 'char'),
+    chars > 0 && counted(chars, 'char'),
     tokens !== undefined && `${counted(tokens, 'token')}${soFar}`,
     cost?.total !== undefined &&
       `${String(Number(cost.total.toPrecision(3)))} ${oneLine(cost.currency ?? '')}`.trimEnd(),
-    row.firstMs !== undefined && `first ${duration(row.firstMs)}`,
+    firstMs !== undefined && `first ${duration(firstMs)}`,
     attempts > 1 && counted(attempts, 'attempt'),
+    place !== undefined && oneLine(place),
   ];
   return facts.filter((fact) => fact !== false);
 }

@@ -2,7 +2,7 @@ import process from 'node:process';
 import type { Subscription } from 'rxjs';
 import type { TerminalOutput } from '../../io.js';
 import { listenToOutput } from '../../outputListeners.js';
-import type { ShownSink, ViewSettings } from '../../terminalView.js';
+import type { RowsSettings, ShownSink, ViewSettings } from '../../terminalView.js';
 import { rowsOf, truncateText, widthOf } from '../../textWidth.js';
 import { drawRest, drawRows, nameWidthOf } from './drawRows.js';
 import { drawEnding, type RowEnding } from './endings.js';
@@ -41,12 +41,27 @@ const MAX_WAITING_LINES = 10_000;
 
 const screens = new WeakMap<TerminalOutput, LiveScreen>();
 
+/** Whose rows are shown. */
+type Owner = Pick<ShownSink, 'onError'>;
+
+/** What decides how a screen is drawn. */
+type LiveSettings = Pick<
+  ViewSettings,
+  'output' | 'maxFramesPerSecond' | 'maxRows' | 'maxLogLinesPerSecond' | 'scheduler'
+>;
+
+/** A screen that can show more than rows. */
+export interface LivePart extends Screen {
+  print(lines: readonly string[]): void;
+  setFooter(draw: RowsSettings['footer']): void;
+}
+
 /** The screen of an output, for one more sink. How it is drawn is decided by the first of those that share it. */
-export function liveScreenOf(sink: ShownSink, settings: ViewSettings, hasColors: boolean): Screen {
+export function liveScreenOf(owner: Owner, settings: LiveSettings, hasColors: boolean): LivePart {
   const { output } = settings;
   const screen = screens.get(output) ?? new LiveScreen(settings, hasColors, () => screens.delete(output));
   screens.set(output, screen);
-  return screen.join(sink);
+  return screen.join(owner);
 }
 
 /**
@@ -54,7 +69,7 @@ export function liveScreenOf(sink: ShownSink, settings: ViewSettings, hasColors:
  * A terminal that is slow is given fewer frames.
  */
 class LiveScreen {
-  readonly #settings: ViewSettings;
+  readonly #settings: LiveSettings;
   readonly #paints: Paints;
   readonly #onOver: () => void;
   readonly #draw: LogUpdate;
@@ -62,12 +77,15 @@ class LiveScreen {
   readonly #timer: Subscription;
   #stopWatching: (() => void) | undefined;
 
-  readonly #sinks: Set<ShownSink> = new Set();
+  readonly #owners: Set<Owner> = new Set();
   /** Those that have ended while the output was full. */
-  readonly #leaving: Map<ShownSink, () => void> = new Map();
+  readonly #leaving: Map<Owner, () => void> = new Map();
   readonly #rows: Set<StreamRow> = new Set();
   /** The states of streams that have no row yet. */
-  readonly #more: Map<ShownSink, () => readonly string[]> = new Map();
+  readonly #more: Map<Owner, () => readonly string[]> = new Map();
+  /** What is drawn below the rows. */
+  readonly #footers: Map<Owner, RowsSettings['footer']> = new Map();
+  #footerHeight = 0;
   #hues = 0;
 
   /** Lines that are to be printed above the rows. */
@@ -86,7 +104,7 @@ class LiveScreen {
   #isFull = false;
   #isLost = false;
 
-  constructor(settings: ViewSettings, hasColors: boolean, onOver: () => void) {
+  constructor(settings: LiveSettings, hasColors: boolean, onOver: () => void) {
     const { output, scheduler, maxFramesPerSecond, maxLogLinesPerSecond } = settings;
     this.#settings = settings;
     this.#paints = makePaints(hasColors);
@@ -106,9 +124,9 @@ class LiveScreen {
       onDrain: () => {
         this.#isFull = false;
         this.#redraw();
-        for (const sink of [...this.#leaving.keys()]) this.#settle(sink);
+        for (const owner of [...this.#leaving.keys()]) this.#settle(owner);
       },
-      // The sinks listen themselves.
+      // The owners listen themselves.
       onClose: () => undefined,
       onError: () => undefined,
     });
@@ -120,8 +138,8 @@ class LiveScreen {
     }, everyMs);
   }
 
-  join(sink: ShownSink): Screen {
-    this.#sinks.add(sink);
+  join(owner: Owner): LivePart {
+    this.#owners.add(owner);
     return {
       nextHue: () => {
         this.#hues += 1;
@@ -138,19 +156,30 @@ class LiveScreen {
         if (ending !== undefined) this.#end(row, ending);
       },
       setMore: (words) => {
-        this.#more.set(sink, words);
+        this.#more.set(owner, words);
+      },
+      setFooter: (draw) => {
+        this.#footers.set(owner, draw);
+      },
+      print: (lines) => {
+        if (this.#above.length >= MAX_WAITING_LINES) this.#leftOut += lines.length;
+        else {
+          this.#tellLeftOut();
+          this.#above.push(...lines);
+        }
       },
       onDrain: () => undefined,
       leave: (written) => {
-        this.#sinks.delete(sink);
-        this.#more.delete(sink);
-        this.#leaving.set(sink, written);
-        if (this.#sinks.size === 0) this.#close();
-        else if (!this.#isFull || this.#isLost) this.#settle(sink);
+        this.#owners.delete(owner);
+        this.#more.delete(owner);
+        this.#footers.delete(owner);
+        this.#leaving.set(owner, written);
+        if (this.#owners.size === 0) this.#close();
+        else if (!this.#isFull || this.#isLost) this.#settle(owner);
       },
       abandon: () => {
         this.#isLost = true;
-        this.#settle(sink);
+        this.#settle(owner);
       },
     };
   }
@@ -225,7 +254,7 @@ class LiveScreen {
   #shownRows(): readonly StreamRow[] {
     const { output, maxRows } = this.#settings;
     const { rows } = sizeOf(output);
-    const room = Math.max(1, Math.min(rows - 1, maxRows ?? Math.floor(rows / 2)));
+    const room = Math.max(1, Math.min(rows - 1 - this.#footerHeight, maxRows ?? Math.floor(rows / 2)));
     const isAll = this.#rows.size + Math.min(1, this.#unheard().length) <= room;
     return firstOf(this.#rows, isAll ? room : room - 1);
   }
@@ -249,9 +278,12 @@ class LiveScreen {
 
   #frame(): readonly string[] {
     const { output, scheduler } = this.#settings;
-    const { columns } = sizeOf(output);
+    const { columns, rows } = sizeOf(output);
     const now = scheduler.now();
     const drawing = { columns, now, paints: this.#paints };
+    // At least one row is left for the streams.
+    const footer = [...this.#footers.values()].flatMap((draw) => draw(columns, Math.max(1, rows - 2)));
+    this.#footerHeight = footer.length;
     const shown = this.#shownRows();
     const lines = drawRows(
       shown.map((row) => row.read(now)),
@@ -259,7 +291,8 @@ class LiveScreen {
     );
     const rest = [...this.#rows].slice(shown.length).map((row) => row.word);
     const words = [...rest, ...this.#unheard()];
-    return words.length === 0 ? lines : [...lines, drawRest(words, drawing)];
+    const all = words.length === 0 ? [...lines, ...footer] : [...lines, drawRest(words, drawing), ...footer];
+    return all.slice(-Math.max(1, rows - 1));
   }
 
   /** Puts together what turns the screen into one with this frame. */
@@ -318,19 +351,19 @@ class LiveScreen {
     const text = BEGIN_UPDATE + this.#written + END_UPDATE;
     this.#written = '';
     const hasRoom = writeTo(this.#settings.output, text, (error) => {
-      if (error !== undefined) for (const sink of [...this.#sinks, ...this.#leaving.keys()]) sink.onError(error);
+      if (error !== undefined) for (const owner of [...this.#owners, ...this.#leaving.keys()]) owner.onError(error);
       done();
     });
     if (!hasRoom) this.#isFull = true;
   }
 
-  #settle(sink: ShownSink): void {
-    const written = this.#leaving.get(sink);
-    this.#leaving.delete(sink);
+  #settle(owner: Owner): void {
+    const written = this.#leaving.get(owner);
+    this.#leaving.delete(owner);
     written?.();
   }
 
-  /** The last sink goes: what is to stay is printed, and the terminal is as it was. */
+  /** The last owner goes: what is to stay is printed, and the terminal is as it was. */
   #close(): void {
     this.#onOver();
     this.#timer.unsubscribe();
@@ -342,7 +375,7 @@ class LiveScreen {
       if (this.#stopWatching !== undefined) this.#written += SHOW_CURSOR;
     }
     this.#flush(() => {
-      for (const sink of [...this.#leaving.keys()]) this.#settle(sink);
+      for (const owner of [...this.#leaving.keys()]) this.#settle(owner);
       this.#stopListening();
     });
   }
