@@ -148,8 +148,9 @@ export default defineConfig(
     rules: restrict([...ALWAYS, 'undici', 'zodClassic'], ['cli', 'react']),
   },
   {
+    // A command that reads YAML must not make the others wait for the reader: what few need is loaded then.
     files: ['src/cli/**'],
-    rules: { ...restrict(ALWAYS, ['react']), 'no-console': 'off' },
+    rules: { ...restrict(ALWAYS, ['react']), 'no-console': 'off', 'no-restricted-syntax': 'off' },
   },
   {
     files: ['src/internal/io.web.ts'],

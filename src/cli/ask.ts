@@ -14,7 +14,9 @@ import {
 } from '../index.js';
 import { type CLIContext, colorsFor } from './context.js';
 import { EXIT, type ExitCode, exitCodeOf, UsageError } from './exitCodes.js';
-import { type CallOptions, providerCall, PROVIDERS } from './providerCall.js';
+import { outputAsText } from './outputAsText.js';
+import { type CallOptions, providerCall } from './providerCall.js';
+import { readKey } from './readKey.js';
 import { receiptLine } from './receiptTable.js';
 import { reportError } from './reportError.js';
 import { printable } from '../internal/textWidth.js';
@@ -22,6 +24,8 @@ import { printable } from '../internal/textWidth.js';
 /** What `millrace ask` takes. */
 export interface AskOptions extends CallOptions {
   readonly keyEnv?: string;
+  /** From a config file that may hold keys. */
+  readonly apiKey?: string;
   readonly out?: string;
   readonly ifExists?: ToFileOptions['ifExists'];
   readonly footer?: true;
@@ -39,7 +43,7 @@ export async function ask(prompt: string | undefined, options: AskOptions, conte
     if (options.out === undefined && (options.footer === true || options.ifExists !== undefined)) {
       throw new UsageError('--footer and --if-exists go with --out');
     }
-    apiKey = readKey(options, context);
+    apiKey = readKey(options, context.env);
     const call = providerCall({ ...options, apiKey, prompt: await readPrompt(prompt, options, context) });
     const receipt = await lastValueFrom(
       fromCall(call).pipe(
@@ -70,22 +74,6 @@ export async function ask(prompt: string | undefined, options: AskOptions, conte
     if (receipt.chars > 0 || options.receipt === true) printReceipt(receipt, options, context);
     return exitCodeOf(receipt);
   }
-}
-
-/** The key's value, never its name: a variable that is not there is named only where its name cannot be a key itself. */
-function readKey({ provider, mode, keyEnv }: AskOptions, { env }: CLIContext): string | undefined {
-  const { keyEnv: usual, keyless = [], modes } = PROVIDERS[provider];
-  const name = keyEnv ?? usual;
-  const key = name === undefined ? undefined : env[name];
-  if (key !== undefined && key !== '') return key;
-  if (keyEnv === undefined) {
-    if (name === undefined || keyless.includes(mode ?? modes[0] ?? '')) return undefined;
-    throw new UsageError(`${provider} needs a key: set ${name}, or name another environment variable with --key-env`);
-  }
-  const what = /^[A-Z][A-Z0-9_]*$/.test(keyEnv)
-    ? `${keyEnv}, named by --key-env,`
-    : 'the variable that --key-env names';
-  throw new UsageError(`${what} is not set; --key-env takes the name of an environment variable, not a key`);
 }
 
 async function readPrompt(
@@ -137,16 +125,6 @@ function printableText(): MonoTypeOperatorFunction<StreamEvent> {
   return map((event) =>
     event.type === 'text' || event.type === 'thinking' ? { ...event, text: printable(event.text) } : event,
   );
-}
-
-/** Many tasks answer with a result and no text: it is shown as JSON then. */
-function outputAsText(): OperatorFunction<StreamEvent, StreamEvent | string> {
-  let hasText = false;
-  return map((event) => {
-    hasText ||= event.type === 'text';
-    if (event.type !== 'output' || !event.final || hasText) return event;
-    return typeof event.value === 'string' ? event.value : `${JSON.stringify(event.value, null, 2)}\n`;
-  });
 }
 
 /** What a person at the terminal has seen so far. */

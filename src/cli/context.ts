@@ -12,6 +12,8 @@ export interface CLIContext {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Aborted by Ctrl-C: end what is under way, and say how it ended. */
   readonly signal: AbortSignal;
+  /** Aborted by another Ctrl-C. A command that asks for this ends by itself then, too; without, the second one leaves at once. */
+  readonly insisted: () => AbortSignal;
 }
 
 export type Colors = ReturnType<typeof picocolors.createColors>;

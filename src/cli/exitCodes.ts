@@ -1,4 +1,5 @@
 import type { Receipt } from '../index.js';
+import type { Explained } from './commandDefinition.js';
 
 /** What the exit code says; `--help` lists the same. */
 export const EXIT = {
@@ -31,11 +32,12 @@ export function exitCodeOf({ outcome, error, by }: Receipt): ExitCode {
   }
 }
 
-export const EXIT_CODES_HELP = `
-Exit codes:
-  0    complete (or the reader of a pipe had enough)
-  1    failed: the provider or its HTTP answer says so
-  2    bad usage: unknown provider, missing key, invalid option
-  3    interrupted: cut, timed out, or the host cannot be reached
-  4    a file could not be written
-  130  stopped with Ctrl-C (mock: 0, since nothing else ends it)`;
+/** What the codes mean where one answer is asked for. */
+export const EXIT_CODES: readonly Explained[] = [
+  ['0', 'complete (or the reader of a pipe had enough)'],
+  ['1', 'failed: the provider or its HTTP answer says so'],
+  ['2', 'bad usage: unknown provider, missing key, invalid option'],
+  ['3', 'interrupted: cut, timed out, or the host cannot be reached'],
+  ['4', 'a file could not be written'],
+  ['130', 'stopped with Ctrl-C'],
+];

@@ -5,14 +5,15 @@ import { EXIT } from './exitCodes.js';
 import { runCLI } from './program.js';
 
 const stop = new AbortController();
+let insist: AbortController | undefined;
 
-/** The first Ctrl-C ends what is under way and lets it say how it ended; the second one leaves. */
+/** The first Ctrl-C ends what is under way and lets it say how it ended; the next one leaves, unless a command has another stage. */
 function onSignal(): void {
-  if (stop.signal.aborted) {
+  if (stop.signal.aborted && insist?.signal.aborted === false) insist.abort();
+  else if (stop.signal.aborted) {
     if (process.stdout.isTTY) process.stdout.write('\u001b[?25h\u001b[0m\n'); // the cursor may be hidden
     process.exit(EXIT.stopped);
-  }
-  stop.abort();
+  } else stop.abort();
 }
 
 /** A reader that has left is no failure; whoever writes learns of it as well. */
@@ -28,6 +29,7 @@ const context: CLIContext = {
   stderr: process.stderr,
   env: process.env,
   signal: stop.signal,
+  insisted: () => (insist ??= new AbortController()).signal,
 };
 
 process.on('SIGINT', onSignal);

@@ -69,7 +69,8 @@ interface Field {
   readonly read: (receipt: Receipt) => string;
 }
 
-const GAP = 2;
+/** Columns between those of a table. */
+export const GAP = 2;
 const NONE = '–';
 
 const FIELDS: readonly Field[] = [
@@ -105,12 +106,13 @@ const LINES: readonly CharName[] = [
 ];
 
 /** Columns with space between them, and no lines. */
-const LOOK: TableConstructorOptions = {
+export const LOOK: TableConstructorOptions = {
   chars: Object.fromEntries(LINES.map((name) => [name, ''])),
   style: { 'padding-left': 0, 'padding-right': GAP, head: [], border: [], compact: true },
 };
 
-function print(table: Table.Table): string {
+/** A table's text, without the space at the ends of its lines. */
+export function print(table: Table.Table): string {
   return `${table.toString().replace(/[ \t]+$/gm, '')}\n`;
 }
 

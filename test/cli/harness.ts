@@ -63,8 +63,9 @@ export class Capture extends Writable {
 export interface CLIRun {
   readonly stdout: Capture;
   readonly stderr: Capture;
-  /** What Ctrl-C does. */
+  /** What Ctrl-C does, and another one. */
   readonly stop: () => void;
+  readonly insist: () => void;
   readonly exitCode: Promise<number>;
 }
 
@@ -77,18 +78,30 @@ export interface CLISettings {
 /** Runs a command line in this process. */
 export function cli(args: readonly string[], { env = {}, stdin, terminal }: CLISettings = {}): CLIRun {
   const controller = new AbortController();
+  const insisting = new AbortController();
   const stdout = new Capture(terminal);
   const stderr = new Capture(terminal);
   const input = stdin === undefined ? Object.assign(new PassThrough(), { isTTY: true }) : Readable.from([stdin]);
-  const context: CLIContext = { stdin: input, stdout, stderr, env, signal: controller.signal };
+  const context: CLIContext = {
+    stdin: input,
+    stdout,
+    stderr,
+    env,
+    signal: controller.signal,
+    insisted: () => insisting.signal,
+  };
   onTestFinished(() => {
     controller.abort();
+    insisting.abort();
   });
   return {
     stdout,
     stderr,
     stop: () => {
       controller.abort();
+    },
+    insist: () => {
+      insisting.abort();
     },
     exitCode: runCLI(args, context),
   };
@@ -118,12 +131,16 @@ export async function bundleCLI(folder: string): Promise<string> {
   await symlink(path('node_modules'), join(folder, 'node_modules'));
   await build({
     entryPoints: [path('src/cli/main.ts')],
-    outfile,
+    outdir: join(folder, 'dist/cli'),
+    splitting: true,
     bundle: true,
     platform: 'node',
     format: 'esm',
     target: 'node20',
-    packages: 'external',
+    external: ['rxjs', 'undici', 'zod'],
+    banner: {
+      js: "import { createRequire as makeRequire } from 'node:module'; const require = makeRequire(import.meta.url);",
+    },
     alias: { '#io': path('src/internal/io.node.ts'), '#templates': path('src/protocol/template.ts') },
     logLevel: 'warning',
   });

@@ -1,0 +1,45 @@
+import type { JobReceipt } from '../../sources/jobReceipt.js';
+import type { StreamEvent } from '../../index.js';
+import type { FileJob } from './fileJob.js';
+
+/** What a run is, when it begins. */
+export interface RunStart {
+  /** All jobs of the file. */
+  readonly jobs: number;
+  /** Those of them that an earlier run has completed. Their receipts, which say `skipped`, may be told to `end` and count once. */
+  readonly finished: number;
+  /** Where the answers go. */
+  readonly folder: string;
+}
+
+/** How a rate limit's gate stands. */
+export interface GateNote {
+  /** The key of the gate: provider and host. */
+  readonly name: string;
+  /** Streams that may run at once now. */
+  readonly limit: number;
+  /** How many may run where no rate limit has said otherwise: an open gate that lets so many through limits nobody. */
+  readonly most?: number | undefined;
+  /** Milliseconds until it opens; 0 where it is open. */
+  readonly closedForMs: number;
+}
+
+/** How `millrace run` shows what it does. Every method may be called at any time between making it and `close`. */
+export interface RunView {
+  /** A job is asked, or gone on with after an earlier run. */
+  start(job: FileJob): void;
+  /** Shows an event of its stream. */
+  show(job: FileJob, event: StreamEvent): void;
+  /** A job is asked again: why, and after what pause. */
+  retry(job: FileJob, why: string, delayMs: number): void;
+  /** A job has ended, well or not. */
+  end(receipt: JobReceipt<FileJob>): void;
+  /** A rate limit closed a gate, or changed how many it lets through. */
+  gate(note: GateNote): void;
+  /** No more jobs are taken, and why; what runs goes on (`draining`) or is stopped (`stopping`). */
+  stop(stage: 'draining' | 'stopping', why: string): void;
+  /** Says something to the person, on a line of its own. */
+  say(line: string): void;
+  /** Gives the terminal back. Called once, whatever happened. */
+  close(): void;
+}
