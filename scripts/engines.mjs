@@ -23,6 +23,9 @@ const filters = process.argv.slice(2);
 /** Left out: what takes long and meets neither sockets, files nor the platform's own algorithms. `npm test` runs it. */
 const LEFT_OUT = [
   '**/*.chromium.test.*', // a browser is the same on all of them
+  '**/*.tmux.test.*', // and so is a terminal
+  'test/cli/doctor/**', // sockets and clocks that others meet as well
+  'test/cli/run/!(run).test.ts', // texts, and a run that is killed 50 times
   'test/docs/**', // compiles
   'test/examples/**', // a browser, too
   'test/package/**', // bundles and reads package.json

@@ -1,6 +1,7 @@
 import { InvalidArgumentError } from 'commander';
 import { z } from 'zod';
-import { duration, FINISH_REASONS } from './parsers.js';
+import { FINISH_REASONS } from '../internal/finishReasons.js';
+import { duration } from './parsers.js';
 import { PROVIDER_NAMES } from './providerCall.js';
 
 /** What a config file may say. Strict: a field that nobody knows is a slip of the finger. */

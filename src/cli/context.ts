@@ -10,7 +10,7 @@ export interface CLIContext {
   readonly stdout: Output;
   readonly stderr: Output;
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** Aborted by Ctrl-C: end what is under way, and say how it ended. */
+  /** Aborted by Ctrl-C, or another signal whose name is the reason: end what is under way, and say how it ended. */
   readonly signal: AbortSignal;
   /** Aborted by another Ctrl-C. A command that asks for this ends by itself then, too; without, the second one leaves at once. */
   readonly insisted: () => AbortSignal;

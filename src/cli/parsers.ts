@@ -1,5 +1,6 @@
 import { InvalidArgumentError } from 'commander';
 import type { FinishReason } from '../index.js';
+import { FINISH_REASONS } from '../internal/finishReasons.js';
 import { MAX_DELAY_MS } from '../internal/require.js';
 
 /** Readers of flags' values. Each throws InvalidArgumentError, whose sentence commander shows behind the value. */
@@ -59,16 +60,6 @@ export function jsonObject(value: string): Readonly<Record<string, unknown>> {
   }
   return { ...parsed };
 }
-
-export const FINISH_REASONS: readonly FinishReason[] = [
-  'stop',
-  'length',
-  'content-filter',
-  'tool-calls',
-  'refusal',
-  'other',
-  'unknown',
-];
 
 /** Finish reasons, with commas between them. */
 export function finishReasons(value: string): readonly FinishReason[] {

@@ -19,25 +19,25 @@ export interface LockOwner {
 export function takeLock(files: Files, path: string, refuse: (owner: LockOwner) => Error): void {
   const { processId: myId, hostName: myHost } = files;
   const me = [myId, performance.timeOrigin, myHost, files.startOf(myId)].filter((part) => part !== undefined).join(' ');
-  if (files.createWith(path, me)) return;
-  const owner = files.read(path);
-  if (owner === undefined) throw refuse({ processId: undefined, hostName: undefined });
-  const processId = Number.parseInt(owner, 10);
-  const [, hostName, startedAt] = /^\d+ [\d.]+ (\S+)(?: (\S+))?$/.exec(owner) ?? [];
-  const isForeign = hostName !== undefined && hostName !== myHost;
-  const isSame = startedAt === undefined || startedAt === (files.startOf(processId) ?? startedAt);
-  const isOther = processId > 0 && files.isRunning(processId) && isSame;
-  const isAlive = isForeign || (processId === myId ? owner === me : isOther);
-  if (isAlive) throw refuse({ processId, hostName: isForeign ? hostName : undefined });
+  for (;;) {
+    if (files.createWith(path, me)) return;
+    const owner = files.read(path);
+    if (owner === undefined) continue; // it was given back just now
+    const processId = Number.parseInt(owner, 10);
+    const [, hostName, startedAt] = /^\d+ [\d.]+ (\S+)(?: (\S+))?$/.exec(owner) ?? [];
+    const isForeign = hostName !== undefined && hostName !== myHost;
+    const isSame = startedAt === undefined || startedAt === (files.startOf(processId) ?? startedAt);
+    const isOther = processId > 0 && files.isRunning(processId) && isSame;
+    const isAlive = isForeign || (processId === myId ? owner === me : isOther);
+    if (isAlive) throw refuse({ processId, hostName: isForeign ? hostName : undefined });
 
-  // Several may find a dead owner's lock. Who removes it holds a lock on it, or the lock of a faster one would be removed.
-  const grave = `${path}.${owner.replace(/\D/g, '').slice(0, 32)}`;
-  takeLock(files, grave, refuse);
-  try {
-    if (files.read(path) !== owner) throw refuse({ processId: undefined, hostName: undefined });
-    files.remove(path);
-    if (!files.createWith(path, me)) throw refuse({ processId: undefined, hostName: undefined });
-  } finally {
-    files.remove(grave);
+    // Several may find a dead owner's lock. Who removes it holds a lock on it, or the lock of a faster one would be removed.
+    const grave = `${path}.${owner.replace(/\D/g, '').slice(0, 32)}`;
+    takeLock(files, grave, refuse);
+    try {
+      if (files.read(path) === owner) files.remove(path);
+    } finally {
+      files.remove(grave);
+    }
   }
 }

@@ -57,7 +57,7 @@ export interface ToFileOptions extends OutputSelection {
 export interface FileSinkOptions extends ToFileOptions {
   /** Runs when the text is out and before the file gets its name, with the receipt as it will be. Where it fails the file has none. */
   readonly beforePublish?: ((receipt: Receipt) => Promise<void>) | undefined;
-  /** Leaves no `.partial` behind in which there is nothing. @defaultValue only where it was left before anything came */
+  /** Leaves no `.partial` behind in which there is nothing, unless that is a whole answer. @defaultValue only where it was left before anything came */
   readonly removesEmpty?: boolean | undefined;
 }
 
@@ -225,7 +225,7 @@ export class FileSink {
       }
       if (place !== 'right') throw misplaced(partial, place);
       const isLeft = judged.by === 'unsubscribe' || judged.by === 'shutdown';
-      if (!isPublic && writer.written.bytes === 0 && (isLeft || removesEmpty)) {
+      if (judged.outcome !== 'complete' && writer.written.bytes === 0 && (isLeft || removesEmpty)) {
         // Nothing came, and nobody will look for it.
         partial.remove();
         where = 'none';

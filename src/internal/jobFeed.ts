@@ -25,21 +25,65 @@ export function feedOf<Job>(
   maxWaiting: number,
 ): JobFeed<Job> {
   if (isObservable(jobs)) return new ObservedFeed(jobs, subscriber, maxWaiting);
-  const iterator = Symbol.asyncIterator in jobs ? jobs[Symbol.asyncIterator]() : jobs[Symbol.iterator]();
-  let isOver = false;
-  return {
-    next: async () => {
-      const result = await iterator.next();
+  return new PulledFeed(Symbol.asyncIterator in jobs ? jobs[Symbol.asyncIterator]() : jobs[Symbol.iterator]());
+}
+
+class PulledFeed<Job> implements JobFeed<Job> {
+  readonly #iterator: Iterator<Job> | AsyncIterator<Job>;
+  #isInside = false;
+  #isLeft = false;
+  #isOver = false;
+  #failure: { readonly error: unknown } | undefined;
+
+  constructor(iterator: Iterator<Job> | AsyncIterator<Job>) {
+    this.#iterator = iterator;
+  }
+
+  async next(): Promise<Given<Job> | undefined> {
+    try {
+      const result = await this.#step();
       if (result.done !== true) return { job: result.value };
-      isOver = true;
-      return undefined;
-    },
-    leave: () => {
-      if (isOver) return;
-      isOver = true;
-      void Promise.resolve(iterator.return?.()).catch(() => undefined); // nobody waits for what a generator does when it is left
-    },
-  };
+    } catch (error) {
+      this.#isOver = true;
+      throw error;
+    }
+    this.#isOver = true;
+    return undefined;
+  }
+
+  leave(): void {
+    if (this.#isLeft) return;
+    this.#isLeft = true;
+    if (!this.#isInside) this.#return();
+  }
+
+  get failure(): { readonly error: unknown } | undefined {
+    return this.#failure;
+  }
+
+  #step(): IteratorResult<Job> | Promise<IteratorResult<Job>> {
+    this.#isInside = true;
+    try {
+      return this.#iterator.next();
+    } finally {
+      this.#isInside = false;
+      if (this.#isLeft) this.#return(); // by itself: a generator that runs cannot be ended
+    }
+  }
+
+  /** Lets it close what it has open. It may never answer, so nobody waits; how it fails is told where that is known in time. */
+  #return(): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    const onFailure = (error: unknown): void => {
+      this.#failure = { error };
+    };
+    try {
+      Promise.resolve(this.#iterator.return?.()).catch(onFailure);
+    } catch (error) {
+      onFailure(error);
+    }
+  }
 }
 
 /** An observable gives when it likes: what comes too early waits, and the flows that bring it are paused where they can be. */

@@ -22,11 +22,7 @@ export class PartialFile {
   /** Gives the closed file its name. A taken name is left alone unless it may be replaced. */
   publish(mayReplace: boolean): void {
     if (mayReplace) this.#files.replace(this.path, this.#target);
-    else if (!this.#files.publish(this.path, this.#target)) {
-      throw new SinkError(`${this.#target} was made by somebody else meanwhile; the text is in ${this.path}`, {
-        context: { path: this.#target },
-      });
-    }
+    else if (!this.#files.publish(this.path, this.#target)) throw isTaken(this.#target);
   }
 
   /** Removes the closed file. */
@@ -62,21 +58,28 @@ export function openPartial(files: Files, target: string, onPartial: OnPartial):
  * Gives a written file the name that its writer, which was killed, did not come to give it; or finds that it has.
  * @param bytes - how long it is
  * @returns false where there is no such file
+ * @throws SinkError where the name is somebody else's meanwhile
  */
 export function finishPublishing(files: Files, target: string, bytes: number, mayReplace: boolean): boolean {
   const path = partialOf(target);
-  const isThere = files.sizeOf(path) === bytes;
-  let isPublished = false;
-  if (isThere && mayReplace) {
+  if (files.sizeOf(path) !== bytes) {
+    if (files.sizeOf(target) !== bytes) return false;
+  } else if (mayReplace) {
     files.replace(path, target);
-    isPublished = true;
-  } else if (isThere && files.publish(path, target)) isPublished = true;
-  else if (files.sizeOf(target) === bytes) {
-    isPublished = true;
-    if (isThere) files.remove(path); // it had both names for a moment
+    files.remove(path); // a move between two names of one file does nothing
+  } else if (!files.publish(path, target)) {
+    // It had both names for a moment, or somebody else took its own.
+    if (files.sizeOf(target) !== bytes || files.read(path) !== files.read(target)) throw isTaken(target);
+    files.remove(path);
   }
-  if (isPublished) files.remove(lockOf(path));
-  return isPublished;
+  files.remove(lockOf(path));
+  return true;
+}
+
+function isTaken(target: string): SinkError {
+  return new SinkError(`${target} was made by somebody else meanwhile; the text is in ${partialOf(target)}`, {
+    context: { path: target },
+  });
 }
 
 function partialOf(target: string): string {

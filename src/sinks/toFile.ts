@@ -1,20 +1,11 @@
 import { io } from '#io';
 import type { OperatorFunction } from 'rxjs';
 import { requirePath } from '../internal/fileName.js';
+import { FINISH_REASONS } from '../internal/finishReasons.js';
 import { FileSink, type ToFileOptions } from '../internal/fileSink.js';
 import { operate } from '../internal/operate.js';
 import { requireAtLeast, requireOneOf } from '../internal/require.js';
-import type { FinishReason, Receipt, StreamEvent } from '../types.js';
-
-const FINISH_REASONS: readonly FinishReason[] = [
-  'stop',
-  'length',
-  'content-filter',
-  'tool-calls',
-  'refusal',
-  'other',
-  'unknown',
-];
+import type { Receipt, StreamEvent } from '../types.js';
 
 export type { ToFileOptions };
 

@@ -1,33 +1,28 @@
 import { io } from '#io';
-import {
-  type MonoTypeOperatorFunction,
-  Observable,
-  type OperatorFunction,
-  type SchedulerLike,
-  type Subscriber,
-  Subscription,
-  throwError,
-} from 'rxjs';
-import { type HTTPError, isMillraceError, SinkError } from '../errors.js';
+import { Observable, type OperatorFunction, type SchedulerLike, type Subscriber, Subscription, throwError } from 'rxjs';
+import { AbortError, type HTTPError, isMillraceError, isRetryable, SinkError } from '../errors.js';
 import { requirePath } from '../internal/fileName.js';
+import { fileReason } from '../internal/fileReason.js';
 import { FileSink, type ToFileOptions } from '../internal/fileSink.js';
-import { outside, runApart, Scope } from '../internal/flow.js';
+import { FINISH_REASONS } from '../internal/finishReasons.js';
+import { outside, runApart } from '../internal/flow.js';
 import { hasCode } from '../internal/hasCode.js';
 import { hostOfCall } from '../internal/hostOfCall.js';
 import type { Files } from '../internal/io.js';
+import { isRefusal } from '../internal/isRefusal.js';
 import { feedOf, type JobFeed } from '../internal/jobFeed.js';
 import { onAbort } from '../internal/onAbort.js';
-import { draw, operate } from '../internal/operate.js';
+import { operate } from '../internal/operate.js';
 import { finishPublishing } from '../internal/partialFile.js';
-import type { Position } from '../internal/position.js';
-import { requireAtLeast } from '../internal/require.js';
+import { requireAtLeast, requireOneOf } from '../internal/require.js';
 import { running } from '../internal/running.js';
+import { tapWork } from '../internal/tapWork.js';
 import { createGate, type Gate } from '../operators/createGate.js';
 import { fallbackTo } from '../operators/fallbackTo.js';
 import { type RetryAttempt, retryOnDisconnect, type RetryOnDisconnectOptions } from '../operators/retryOnDisconnect.js';
 import { stopOn } from '../operators/stopOn.js';
 import { tapReceipt } from '../operators/tapReceipt.js';
-import type { TimeoutOptions } from '../operators/timeout.js';
+import { timeout, type TimeoutOptions } from '../operators/timeout.js';
 import type { Call } from '../protocol/call.js';
 import type { JobJournal, JobRecord, OpenJobJournal } from '../protocol/jobJournal.js';
 import type { FinishReason, Receipt, StreamEvent } from '../types.js';
@@ -70,11 +65,17 @@ export interface RunJobsOptions<Job> {
   readonly timeout?: TimeoutOptions | undefined;
   /** Finish reasons that make a file final, as `toFile` has it; an answer with another is run again with the next run. @defaultValue every one */
   readonly publishOn?: readonly FinishReason[] | undefined;
-  /** When it is aborted no more jobs are begun; those under way are finished, and the run completes. */
+  /**
+   * When it is aborted no more jobs are begun; those under way are finished, and the run completes. A job that still waits at the gate,
+   * because nothing was sent for it or all of it was refused for load, is stopped: it may wait for minutes, and has cost nothing.
+   */
   readonly signal?: AbortSignal | undefined;
   /** When it is aborted what is under way is stopped, too; its receipts say so. */
   readonly stop?: AbortSignal | undefined;
-  /** Makes the call that goes on with work that an earlier run created; `undefined` where there is no such thing. @defaultValue it is asked anew */
+  /**
+   * Makes the call that goes on with work that an earlier run created; `undefined` where there is no such thing. Where that work is gone,
+   * is somebody else's, or has failed or was cancelled meanwhile, the job is asked anew. @defaultValue it is asked anew
+   */
   readonly attach?: ((job: Job, workId: string) => Call | undefined) | undefined;
   /** Changes what is written: gets a job's events, gives events or strings. @defaultValue the text of the answer is written */
   readonly transform?: ((events: Observable<StreamEvent>, job: Job) => Observable<StreamEvent | string>) | undefined;
@@ -111,7 +112,8 @@ export interface RunJobsOptions<Job> {
  * `<file>.partial`. A complete answer is made durable (fsync), then its receipt in the journal, then the file gets its name, and the
  * journal says so. So no half file has a final name, and a kill at any point loses nothing that was complete. A job that an earlier
  * run has completed, and whose file is there, is not asked: its receipt comes from the journal, with `skipped`. One that was under way is gone
- * on with where `attach` knows how, and else asked again; `runs` counts that. One that failed is asked again.
+ * on with where `attach` knows how, and else asked again; `runs` counts that. One that failed is asked again. One whose answer is written and could
+ * not be given its name, since something else has it, keeps its `.partial`; the next run tries again, and asks nothing.
  *
  * An iterable is pulled only as far as its jobs are begun, so it may be endless; of an observable so many wait as `maxWaiting`
  * says, and what feeds it is paused where it can be. Two runs on one folder at the same time: the second is refused.
@@ -136,26 +138,30 @@ export interface RunJobsOptions<Job> {
  * @param jobs - an iterable, an async iterable or an observable
  * @param options - see {@link RunJobsOptions}
  * @returns a cold observable
- * @throws TypeError outside Node and for a folder that is no path; RangeError for a number out of its range
+ * @throws TypeError outside Node, for a folder that is no path and for an unknown word; RangeError for a number out of its range
  * @public
  */
 export function runJobs<Job>(jobs: Jobs<Job>, options: RunJobsOptions<Job>): Observable<JobReceipt<Job>> {
-  const { dir, concurrency = 20, maxWaiting = 65_536 } = options;
+  const { dir, concurrency = 20, maxWaiting = 65_536, ifExists = 'error', publishOn = [] } = options;
   const { files } = io;
   if (files === undefined) throw new TypeError('runJobs needs a file system, which only Node has');
   requirePath('dir', dir);
   requireAtLeast(1, { concurrency, maxWaiting });
+  requireOneOf('ifExists', ifExists, ['error', 'skip', 'overwrite']);
+  for (const reason of publishOn) requireOneOf('publishOn', reason, FINISH_REASONS);
+  // These check what they are given; a job would find out later.
+  timeout(options.timeout);
+  retryOnDisconnect(retryOf(options));
   return new Observable<JobReceipt<Job>>((subscriber) => {
     void new Run(jobs, options, files, subscriber).start();
   });
 }
 
-const DEFAULT_RETRY: RetryOnDisconnectOptions = { count: 10, refusals: 50, delay: { maxMs: 5_000 } };
 const DEFAULT_LIMITS: TimeoutOptions = { firstContentMs: 300_000, contentIdleMs: 120_000 };
 /** What the disk says when no file of the run can be written any more. */
 const DISK_IS_BROKEN: ReadonlySet<unknown> = new Set(['ENOSPC', 'EDQUOT', 'EROFS', 'EIO']);
-/** What a server says of work that it does not have any more. */
-const IS_GONE: ReadonlySet<number> = new Set([404, 410]);
+/** What a server says of work that it does not have any more, or that is not this account's. */
+const IS_GONE: ReadonlySet<number> = new Set([403, 404, 410]);
 
 class Run<Job> {
   readonly #jobs: Jobs<Job>;
@@ -168,10 +174,10 @@ class Run<Job> {
   /** The jobs' streams are nobody's below: what is emitted are receipts. */
   readonly #apart = outside();
   readonly #streams = new Subscription();
-  /** Stops them all, and has them tell how they ended. */
-  readonly #halt = new AbortController();
+  readonly #underWay: Set<UnderWay> = new Set();
   readonly #keys: Set<string> = new Set();
   readonly #folders: Set<string> = new Set();
+  readonly #durableFolders: Set<string> = new Set();
   #journal: OpenJobJournal | undefined;
   #feed: JobFeed<Job> | undefined;
   #running = 0;
@@ -179,19 +185,20 @@ class Run<Job> {
   #isPulling = false;
   /** `draining`: no more jobs are begun. `stopped`: what was under way is stopped, too. */
   #state: 'open' | 'draining' | 'stopped' | 'over' = 'open';
+  /** Somebody wants it to end: what is not asked yet is not waited for. */
+  #isCalledOff = false;
   /** What the run ends with. */
   #failure: { readonly error: unknown } | undefined;
 
   constructor(jobs: Jobs<Job>, options: RunJobsOptions<Job>, files: Files, subscriber: Subscriber<JobReceipt<Job>>) {
-    const { dir, gate, retry, attach, concurrency = 20, scheduler } = options;
+    const { dir, gate, concurrency = 20, scheduler } = options;
     this.#jobs = jobs;
     this.#options = options;
     this.#subscriber = subscriber;
     this.#files = files;
     this.#dir = files.resolve(dir);
     this.#gate = gate ?? createGate({ perKey: concurrency, adapt: true, scheduler });
-    // Work that can be gone on with is left to a next run, and costs nothing twice.
-    this.#retry = { scheduler, ...DEFAULT_RETRY, onGiveUp: attach && 'leave', ...retry };
+    this.#retry = retryOf(options);
   }
 
   async start(): Promise<void> {
@@ -200,13 +207,14 @@ class Run<Job> {
       this.#leave();
     });
     this.#hear(signal, () => {
-      this.#drain();
+      this.#callOff();
     });
     this.#hear(stop, () => {
       this.#stop();
     });
     try {
       this.#journal = await (journal ?? fileJournal(this.#files.resolve('.millrace', this.#dir), { fsync })).open();
+      this.#tidy(this.#dir);
       if (this.#isOpen) this.#feed = feedOf(this.#jobs, this.#subscriber, maxWaiting);
     } catch (error) {
       this.#fail(error);
@@ -224,10 +232,19 @@ class Run<Job> {
     return this.#state === 'open';
   }
 
+  get #isStopped(): boolean {
+    return this.#state === 'stopped';
+  }
+
   /** Begins jobs while there is room for them. */
   async #pull(): Promise<void> {
     const { concurrency = 20 } = this.#options;
-    if (this.#isPulling) return;
+    if (this.#isPulling) {
+      // The input may never answer, and nobody may want it to.
+      if (running.phase !== 'open') this.#drain();
+      await this.#endWhenOver();
+      return;
+    }
     this.#isPulling = true;
     try {
       while (this.#isOpen && this.#running < concurrency) {
@@ -265,18 +282,25 @@ class Run<Job> {
     this.#keys.add(key);
     const path = this.#pathOf(job);
     const known = await this.#read(key);
-    if (known?.receipt !== undefined && (await this.#isPublished(known, path))) {
-      return { ...known.receipt, key, job, runs: known.runs, where: path, skipped: true };
+    if (known?.receipt !== undefined) {
+      const receipt = await this.#finished(known, known.receipt, path);
+      if (receipt !== undefined) return { ...receipt, key, job, runs: known.runs };
     }
+    if (this.#isStopped) return undefined;
     const begun: Begun = { key, state: 'begun', runs: (known?.runs ?? 0) + 1, workId: workOf(known) };
     await this.#write(begun, false);
-    if (this.#state === 'stopped') return undefined;
-    onStart?.(job);
-    const { receipt, isPublished, error } = await this.#stream(job, begun, path);
-    if (isDiskBroken(error)) this.#fail(error, 'stop');
-    const workId = receipt.outcome === 'interrupted' ? begun.workId : undefined;
-    await this.#write({ key, runs: begun.runs, state: isPublished ? 'published' : 'ended', workId, receipt }, true);
-    return { ...receipt, key, job, runs: begun.runs };
+    if (this.#isStopped) {
+      await this.#write(known ?? { key, state: 'ended', runs: 0 }, false);
+      return undefined;
+    }
+    const underWay: UnderWay = { begun, halt: new AbortController(), isAsking: false, isSent: false, isTaken: false };
+    this.#underWay.add(underWay);
+    try {
+      onStart?.(job);
+      return { ...(await this.#stream(job, underWay, path)), key, job, runs: begun.runs };
+    } finally {
+      this.#underWay.delete(underWay);
+    }
   }
 
   #pathOf(job: Job): string {
@@ -287,49 +311,94 @@ class Run<Job> {
       throw new TypeError(`file must give a path inside ${this.#dir}, got ${JSON.stringify(file)}`);
     }
     const folder = this.#files.resolve('..', path);
-    if (!this.#folders.has(folder)) this.#files.removeDrafts(folder);
-    this.#folders.add(folder);
+    if (!this.#folders.has(folder)) this.#tidy(folder);
     return path;
   }
 
-  /** Whether a job's file is there. One that lacks but its name, since its run was killed at that moment, is given it. */
-  async #isPublished(known: JobRecord, path: string): Promise<boolean> {
-    const { ifExists, fsync = true } = this.#options;
-    const { state, receipt } = known;
-    if (state === 'published') return this.#files.exists(path);
-    if (state !== 'written' || receipt === undefined) return false;
-    if (!finishPublishing(this.#files, path, receipt.bytes, ifExists === 'overwrite')) return false;
-    if (fsync) await this.#files.syncFolder(path);
-    await this.#write({ ...known, state: 'published' }, true);
-    return true;
+  #tidy(folder: string): void {
+    this.#folders.add(folder);
+    try {
+      this.#files.removeDrafts(folder);
+    } catch {
+      // What is wrong with the folder is told by whoever writes into it.
+    }
   }
 
-  /** Asks, writes, and resolves when the file is closed, however that came. */
-  async #stream(job: Job, begun: Begun, path: string): Promise<Settled> {
+  /**
+   * What there is to say of a job that is finished. One that lacks but its file's name, since its run was killed at that moment, is given it.
+   * @returns nothing where it must be asked
+   */
+  async #finished(known: JobRecord, receipt: Receipt, path: string): Promise<Receipt | undefined> {
+    const { ifExists, fsync = true } = this.#options;
+    const { state } = known;
+    const finished: Receipt = { ...receipt, where: path, skipped: true };
+    if (state === 'published') return this.#isThere(path) ? finished : undefined;
+    if (state !== 'written') return undefined;
+    try {
+      if (!finishPublishing(this.#files, path, receipt.bytes, ifExists === 'overwrite')) return undefined;
+      if (fsync) await this.#files.syncFolder(path);
+    } catch (cause) {
+      if (ifExists === 'skip' && this.#isThere(path)) return undefined; // somebody else's will do
+      const error = unnamed(path, cause);
+      if (isDiskBroken(error)) this.#fail(error, 'stop');
+      const { name, code, message } = error;
+      return { ...unasked(receipt), outcome: 'failed', error: { name, code, message }, where: `${path}.partial` };
+    }
+    await this.#write({ ...known, state: 'published' }, true);
+    return finished;
+  }
+
+  #isThere(path: string): boolean {
+    try {
+      return this.#files.exists(path);
+    } catch {
+      return false; // something else has the name, or it cannot be looked at: whoever writes tells
+    }
+  }
+
+  /** Asks, writes, and resolves when the file is closed, however that came, and the journal knows. */
+  async #stream(job: Job, underWay: UnderWay, path: string): Promise<Receipt> {
     const { transform = (events): Observable<StreamEvent> => events } = this.#options;
+    const { begun, halt } = underWay;
     let events: Observable<StreamEvent | string>;
     try {
-      events = transform(await this.#events(job, begun), job);
+      events = transform(await unlessAborted(halt.signal, this.#events(job, underWay)), job);
     } catch (error) {
       events = throwError(() => error);
     }
-    let hasName = false;
+    let isWritten = false;
     let error: unknown;
     const sink = this.#sink(path, async (receipt) => {
+      await this.#makeDurable(path);
       await this.#write({ ...begun, state: 'written', receipt }, true);
-      hasName = true;
+      isWritten = true;
     });
     const receipt = await new Promise<Receipt>((resolve) => {
       this.#apart(() => {
-        const stream = events.pipe(stopOn(this.#halt.signal), sink, tapReceipt(resolve)).subscribe({
+        const stream = events.pipe(stopOn(halt.signal), sink, tapReceipt(resolve)).subscribe({
           error: (reason: unknown) => {
             error = reason; // in the turn of the receipt
           },
         });
         this.#streams.add(stream);
       });
+      underWay.isAsking = true;
+      this.#leaveIfUnasked(underWay);
     });
-    return { receipt, error, isPublished: hasName && receipt.outcome === 'complete' };
+    if (isDiskBroken(error)) this.#fail(error, 'stop');
+    // An answer that is whole and has no name is given it by the next run.
+    if (!isWritten || receipt.outcome === 'complete') await this.#write(ended(underWay, receipt, isWritten), true);
+    return receipt;
+  }
+
+  /** The folders on the way to a file are made durable once: one that was made may be lost with the power, and all that is in it. */
+  async #makeDurable(path: string): Promise<void> {
+    const { fsync = true } = this.#options;
+    const folder = this.#files.resolve('..', path);
+    if (!fsync || this.#durableFolders.has(folder)) return;
+    await this.#files.syncFolder(folder); // the one that it is in
+    if (folder !== this.#dir) await this.#makeDurable(folder);
+    this.#durableFolders.add(folder);
   }
 
   #sink(
@@ -344,38 +413,55 @@ class Run<Job> {
   }
 
   /** A job's answer: of the work that it has already, where that is still there, or of its call. */
-  async #events(job: Job, begun: Begun): Promise<Observable<StreamEvent>> {
+  async #events(job: Job, underWay: UnderWay): Promise<Observable<StreamEvent>> {
     const { attach, call } = this.#options;
-    const { workId } = begun;
-    const attached = workId === undefined ? undefined : attach?.(job, workId);
+    const { begun } = underWay;
+    const attached = begun.workId === undefined ? undefined : attach?.(job, begun.workId);
     const made = await call(job);
-    if (attached === undefined) return this.#ask(job, made, begun);
-    return this.#ask(job, attached, begun).pipe(
-      fallbackTo((error) => {
-        if (!hasCode(error, 'ERR_HTTP') || !IS_GONE.has((error as HTTPError).status)) return undefined;
-        this.#note(Object.assign(begun, { workId: undefined }));
-        return this.#ask(job, made, begun);
-      }),
+    if (attached === undefined) return this.#ask(job, made, underWay);
+    return this.#ask(job, attached, underWay).pipe(
+      fallbackTo(
+        (error) => {
+          if (!isLost(error)) return undefined;
+          this.#note(Object.assign(begun, { workId: undefined }));
+          return this.#ask(job, made, underWay);
+        },
+        { when: 'always' },
+      ),
     );
   }
 
-  #ask(job: Job, call: Call, begun: Begun): Observable<StreamEvent> {
-    const { request, timeout = DEFAULT_LIMITS, gateKey, attach, onRetry, scheduler } = this.#options;
-    const events = fromCall(call, { ...request, timeout, scheduler });
+  #ask(job: Job, call: Call, underWay: UnderWay): Observable<StreamEvent> {
+    const { request, timeout: limits = DEFAULT_LIMITS, gateKey, attach, onRetry, scheduler } = this.#options;
+    const { begun } = underWay;
+    const events = fromCall(call, { ...request, timeout: limits, scheduler });
     const isKept = attach !== undefined && call.resume?.by === 'reattach' && call.workId === undefined;
-    const told = tapWork((workId) => {
+    const told = tapWork<StreamEvent>((workId) => {
       this.#note(Object.assign(begun, { workId }));
     });
+    const sent = operate<StreamEvent, StreamEvent>((source, subscriber) => {
+      underWay.isSent = true;
+      source.subscribe(subscriber);
+    });
     return (isKept ? events.pipe(told) : events).pipe(
+      sent,
       this.#gate(gateKey?.(job, call) ?? hostOfCall(call)),
       retryOnDisconnect({
         ...this.#retry,
         onRetry: (retry) => {
+          underWay.isSent = false;
+          if (retry.how !== 'ask' || !isRefusal(retry.error)) underWay.isTaken = true;
           this.#retry.onRetry?.(retry);
           onRetry?.(job, retry);
+          this.#leaveIfUnasked(underWay);
         },
       }),
     );
+  }
+
+  /** Leaves a job that waits to be let through, where the run is to end and no server has taken anything of it. */
+  #leaveIfUnasked(underWay: UnderWay): void {
+    if (this.#isCalledOff && underWay.isAsking && isUnasked(underWay)) underWay.halt.abort();
   }
 
   async #read(key: string): Promise<JobRecord | undefined> {
@@ -409,6 +495,13 @@ class Run<Job> {
     return true;
   }
 
+  /** No more jobs are begun, and those that still wait to be asked are not. */
+  #callOff(): void {
+    this.#isCalledOff = true;
+    this.#drain();
+    for (const underWay of [...this.#underWay]) this.#leaveIfUnasked(underWay);
+  }
+
   /** No more jobs are begun. */
   #drain(): void {
     if (this.#isOpen && this.#end('draining')) void this.#endWhenOver();
@@ -417,8 +510,12 @@ class Run<Job> {
   /** Everything that is under way is stopped, and tells how it ended. */
   #stop(): void {
     if (!this.#end('stopped')) return;
-    this.#halt.abort();
+    this.#haltAll();
     void this.#endWhenOver();
+  }
+
+  #haltAll(): void {
+    for (const { halt } of [...this.#underWay]) halt.abort();
   }
 
   /** Nobody hears any more. */
@@ -427,6 +524,7 @@ class Run<Job> {
     runApart(() => {
       this.#streams.unsubscribe();
     });
+    this.#haltAll(); // those too that wait for their calls
     void this.#endWhenOver();
   }
 
@@ -450,21 +548,96 @@ class Run<Job> {
   }
 }
 
-/** A job that is under way. */
+/** What the journal says of a job that is under way. */
 interface Begun extends JobRecord {
   workId?: string | undefined;
 }
 
-interface Settled {
-  readonly receipt: Receipt;
-  readonly error: unknown;
-  readonly isPublished: boolean;
+/** A job that is under way. */
+interface UnderWay {
+  readonly begun: Begun;
+  /** Stops it, and has it tell how it ended. */
+  readonly halt: AbortController;
+  /** Its call is made, and it is at the gate or beyond. */
+  isAsking: boolean;
+  /** The gate has let it through, and it has not come back. */
+  isSent: boolean;
+  /** A server may have begun to work on it. */
+  isTaken: boolean;
+}
+
+/** Nothing was sent for it, or all of it was refused for load. */
+function isUnasked({ begun, isSent, isTaken }: UnderWay): boolean {
+  return !isSent && !isTaken && begun.workId === undefined;
+}
+
+/** What the journal says of a job that has ended. */
+function ended(underWay: UnderWay, receipt: Receipt, isPublished: boolean): JobRecord {
+  const { begun, isSent, isTaken } = underWay;
+  const { outcome, billing, skipped } = receipt;
+  // Work that runs on is there for the next run; what has cost nothing is no run.
+  const isLeftAlone = billing === 'continues' || !(isSent || isTaken);
+  const runsOn = outcome === 'interrupted' || (outcome === 'stopped' && isLeftAlone);
+  const isNone = skipped === true || (outcome === 'stopped' && isUnasked(underWay));
+  const runs = isNone ? begun.runs - 1 : begun.runs;
+  const { key } = begun;
+  return { key, runs, state: isPublished ? 'published' : 'ended', workId: runsOn ? begun.workId : undefined, receipt };
+}
+
+/** How a job is asked again. Work that can be gone on with is left to a next run, and costs nothing twice. */
+function retryOf<Job>({ attach, retry = {}, scheduler }: RunJobsOptions<Job>): RetryOnDisconnectOptions {
+  return {
+    ...retry,
+    count: retry.count ?? 10,
+    refusals: retry.refusals ?? 50,
+    delay: retry.delay ?? { maxMs: 5_000 },
+    onGiveUp: retry.onGiveUp ?? (attach && 'leave'),
+    scheduler: retry.scheduler ?? scheduler,
+  };
 }
 
 /** Work that may be running still: that of a run that was killed, or that gave up without an answer. */
 function workOf(known: JobRecord | undefined): string | undefined {
-  const mayRun = known?.state === 'begun' || known?.receipt?.outcome === 'interrupted';
-  return mayRun ? known.workId : undefined;
+  return known?.state === 'begun' || known?.state === 'ended' ? known.workId : undefined;
+}
+
+/** Whether nothing comes of work that was created: there is none, or it has ended without an answer. */
+function isLost(error: unknown): boolean {
+  if (hasCode(error, 'ERR_HTTP')) return IS_GONE.has((error as HTTPError).status);
+  return hasCode(error, 'ERR_PROVIDER') && !isRetryable(error);
+}
+
+/** The promise's result, unless the signal is aborted before. */
+async function unlessAborted<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
+  let forget = (): void => undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    const stop = (): void => {
+      reject(new AbortError('The job was stopped before its call was made'));
+    };
+    if (signal.aborted) stop();
+    else forget = onAbort(signal, stop);
+  });
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    forget();
+  }
+}
+
+/** A receipt of which nothing was in this run. */
+function unasked({ timings: { startedAt }, ...receipt }: Receipt): Receipt {
+  const none = { attempts: 0, restarts: 0, warnings: [], requestIds: [] } as const;
+  return { ...receipt, ...none, usage: { provenance: 'unknown' }, timings: { startedAt, totalMs: 0 } };
+}
+
+function unnamed(path: string, cause: unknown): SinkError {
+  if (cause instanceof SinkError) return cause;
+  const { code, message } = cause as Error & { code?: string }; // the file system's own
+  const why = fileReason(code) ?? message;
+  return new SinkError(`${path} could not be given its name: ${why}; the text is in ${path}.partial`, {
+    context: { path, code },
+    cause,
+  });
 }
 
 function isDiskBroken(error: unknown): boolean {
@@ -476,29 +649,4 @@ function stopped(dir: string, cause: unknown): SinkError {
   const context = isMillraceError(cause) ? cause.context : {};
   const message = `The run in ${dir} was stopped: ${why}. What is complete is kept; the same run goes on from there when that is mended`;
   return new SinkError(message, { context, cause });
-}
-
-/** Tells the id of the work that a call creates, once, as soon as it is known. */
-function tapWork(tell: (workId: string) => void): MonoTypeOperatorFunction<StreamEvent> {
-  return operate((source, subscriber) => {
-    const scope = new Scope(false);
-    let position: Position | undefined;
-    let isTold = false;
-    const note = (workId: string | undefined): void => {
-      if (isTold || workId === undefined) return;
-      isTold = true;
-      tell(workId);
-    };
-    scope.onFlow = (flow): void => {
-      if (flow.facts.call === undefined) return;
-      position = flow.position;
-      position.onWork = note; // from the answer that created it, before its first event
-    };
-    draw<StreamEvent>(source, subscriber, scope, () => ({
-      next: (event) => {
-        if (!isTold) note(position?.decoder?.place?.id); // from its stream
-        subscriber.next(event);
-      },
-    }));
-  });
 }

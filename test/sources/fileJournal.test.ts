@@ -1,12 +1,13 @@
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import * as fs from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
+import { createInterface } from 'node:readline';
 import { crc32 } from 'node:zlib';
 import fc from 'fast-check';
 import { fileJournal, type JobRecord, type OpenJobJournal, SinkError } from 'millrace';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { nodeFiles } from '../../src/internal/node/files.js';
 
 let folder: string;
@@ -152,6 +153,7 @@ describe('opening', () => {
 
   it.each([
     ['a text of somebody’s', 'my diary\nday one\n'],
+    ['one that begins with an empty line', '\nday one\n'],
     ['a later version', lineOf('{"journal":"millrace","version":2}')],
   ])('refuses %s and leaves it as it is', async (_, content) => {
     await fs.writeFile(path, content);
@@ -160,11 +162,88 @@ describe('opening', () => {
     expect(await fs.readdir(folder)).toEqual(['journal']); // no lock stays
   });
 
+  it('says what is wrong with a lock that is none', async () => {
+    await fs.mkdir(join(folder, 'lock'));
+    await expect(open()).rejects.toThrow(SinkError);
+  });
+
+  it.each(['', 'garbage', '0 0 x', '-1 0.5 x y'])('takes over a lock that names nobody: %j', async (content) => {
+    const text = content.replace('x', nodeFiles.hostName);
+    await fs.writeFile(join(folder, 'lock'), text);
+    await write(record('a'));
+    expect(await fs.readdir(folder)).toEqual(['journal']);
+  });
+
+  it('waits for nobody who gives it back at that very moment', async () => {
+    const journal = await open();
+    const { read: look } = nodeFiles;
+    vi.spyOn(nodeFiles, 'read').mockImplementationOnce((at) => {
+      nodeFiles.remove(at);
+      return look(at);
+    });
+    const next = await open();
+    await journal.close();
+    await next.close();
+  });
+
+  it(
+    'is for one of many processes that ask at the same moment, whoever had it before',
+    { timeout: 60_000 },
+    async () => {
+      const { bundle } = await import('../support/bundle.js');
+      const program = join(folder, 'program.mjs');
+      await bundle(
+        `import { fileJournal } from './src/sources/fileJournal.ts';
+      process.stdin.setEncoding('utf8').on('data', async (place) => {
+        const told = await fileJournal(place, { fsync: false }).open().then(() => 'has it', ({ message }) => message);
+        console.log(told);
+      });
+      console.log('ready');`,
+        program,
+      );
+      const { pid } = spawnSync(process.execPath, ['-e', '']);
+      const processes = Array.from({ length: 4 }, () => {
+        const child = spawn(process.execPath, [program], { stdio: ['pipe', 'pipe', 'inherit'] });
+        onTestFinished(() => {
+          child.kill('SIGKILL');
+        });
+        const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
+        const line = async (): Promise<string> => String((await lines.next()).value);
+        return { child, line };
+      });
+      for (const { line } of processes) expect(await line()).toBe('ready');
+      for (let round = 0; round < 40; round += 1) {
+        const place = join(folder, String(round));
+        await fs.mkdir(place);
+        // Free at first, or a dead one's.
+        if (round % 2 === 1) await fs.writeFile(join(place, 'lock'), `${String(pid)} 0.5 ${nodeFiles.hostName}`);
+        for (const { child } of processes) child.stdin.write(place);
+        const told = await Promise.all(processes.map(({ line }) => line()));
+        const owner = processes[told.indexOf('has it')]?.child.pid;
+        expect(
+          told.filter((line) => line === 'has it'),
+          told.join('\n'),
+        ).toHaveLength(1);
+        expect(told.filter((line) => line.includes('is in use by process '))).toHaveLength(3);
+        expect(await fs.readFile(join(place, 'lock'), 'utf8')).toMatch(new RegExp(`^${String(owner)} `));
+        expect((await fs.readdir(place)).sort()).toEqual(['journal', 'lock']);
+      }
+    },
+  );
+
   it('follows no link', async () => {
     await fs.writeFile(join(folder, 'precious'), 'mine');
     await fs.symlink(join(folder, 'precious'), path);
     await expect(open()).rejects.toThrow(SinkError);
     expect(await fs.readFile(join(folder, 'precious'), 'utf8')).toBe('mine');
+  });
+
+  it('takes away the locks on locks of processes that are gone', async () => {
+    const { pid } = spawnSync(process.execPath, ['-e', '']);
+    await fs.writeFile(join(folder, 'lock.123'), `${String(pid)} 0.5 ${nodeFiles.hostName}`);
+    await fs.writeFile(join(folder, 'lock.456'), `1 0.5 elsewhere`); // who may live
+    await write();
+    expect((await fs.readdir(folder)).sort()).toEqual(['journal', 'lock.456']);
   });
 
   it('takes away the drafts of processes that are gone, and no others', async () => {

@@ -1,13 +1,15 @@
+import { rmSync } from 'node:fs';
 import * as fs from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
-import { lastValueFrom, map, NEVER, Observable, of, Subject, toArray } from 'rxjs';
+import { concat, lastValueFrom, map, NEVER, Observable, of, Subject, throwError, toArray } from 'rxjs';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import {
   collect,
   createGate,
   fileJournal,
+  HTTPError,
   type JobJournal,
   type JobReceipt,
   type JobRecord,
@@ -18,7 +20,7 @@ import {
   shutdown,
   SinkError,
 } from 'millrace';
-import { infernet, polargrid } from 'millrace/providers';
+import { inferencesh, infernet, polargrid } from 'millrace/providers';
 import { fakeCall, type ProviderServer, startProviderServer, type StartProviderServerOptions } from 'millrace/testing';
 import { reopen } from '../../src/testing/reopen.js';
 import { nodeFiles } from '../../src/internal/node/files.js';
@@ -244,10 +246,111 @@ describe('a run', () => {
   });
 });
 
+describe('one job that fails', () => {
+  it.each([
+    ['whose name is a folder', 'job-0.md/x', ['job-1.md', 'job-2.md']],
+    ['whose folder is a file', 'job-1.md', ['job-0.md', 'job-2.md']],
+  ])('%s leaves the others alone', async (_, blocked, whole) => {
+    await fs.mkdir(join(dir, blocked === 'job-1.md' ? '.' : 'job-0.md'), { recursive: true });
+    const receipts = await run(many(3), {
+      file: ({ name }) => (blocked === 'job-1.md' && name === 'job-1' ? 'job-0.md/x.md' : `${name}.md`),
+      concurrency: 1,
+    });
+    expect(receipts.filter(({ outcome }) => outcome === 'failed')).toMatchObject([{ error: { code: 'ERR_SINK' } }]);
+    expect((await files()).filter((name) => whole.includes(name))).toEqual(whole);
+  });
+
+  it('because a folder has the name of its file by now leaves the others alone', async () => {
+    await run(many(2));
+    await fs.rm(join(dir, 'job-0.md'));
+    await fs.mkdir(join(dir, 'job-0.md'));
+    const receipts = await run(many(3));
+    expect(receipts.map(({ key, outcome }) => `${key} ${outcome}`).sort()).toEqual([
+      'job-0 failed',
+      'job-1 complete',
+      'job-2 complete',
+    ]);
+  });
+});
+
+describe('an answer that is whole', () => {
+  it('and could not be given its name is given it by a later run, and is not asked again', async () => {
+    const publish = nodeFiles.publish.bind(nodeFiles);
+    const refused = vi.spyOn(nodeFiles, 'publish').mockImplementation((from, to) => {
+      if (to.endsWith('job-0.md')) throw Object.assign(new Error('no'), { code: 'EACCES' });
+      return publish(from, to);
+    });
+    const failed = { outcome: 'failed', error: { code: 'ERR_SINK' }, where: join(dir, 'job-0.md.partial') };
+    const receiptOf = async (call?: typeof base.call): Promise<JobReceipt<Job> | undefined> =>
+      (await run(many(2), { ...(call !== undefined && { call }) })).find(({ key }) => key === 'job-0');
+    expect(await receiptOf()).toMatchObject({ ...failed, attempts: 1 });
+    expect(await receiptOf()).toMatchObject({ ...failed, attempts: 0 }); // nor does it end the run
+    refused.mockRestore();
+    const call = vi.fn(base.call);
+    expect(await receiptOf(call)).toMatchObject({ outcome: 'complete', skipped: true, runs: 1 });
+    expect(call).not.toHaveBeenCalled();
+    expect(await files()).toEqual(['job-0.md', 'job-1.md']);
+  });
+
+  it('is kept beside a file of the same length that somebody else has made meanwhile', async () => {
+    const journal = memoryJournal();
+    await run(jobsNamed('a'), { journal });
+    journal.records.set('a', { ...recordOf(journal.records.get('a')), state: 'written' });
+    const answer = await contents('a.md');
+    await fs.rename(join(dir, 'a.md'), join(dir, 'a.md.partial'));
+    await fs.writeFile(join(dir, 'a.md'), 'x'.repeat(answer.length));
+    const call = vi.fn(base.call);
+    const [receipt] = await run(jobsNamed('a'), { journal, call });
+    expect(receipt).toMatchObject({
+      outcome: 'failed',
+      error: { message: expect.stringContaining('meanwhile') as string },
+    });
+    expect(await contents('a.md.partial')).toBe(answer);
+    await run(jobsNamed('a'), { journal, call, ifExists: 'overwrite' });
+    expect(await contents('a.md')).toBe(answer);
+    expect(call).not.toHaveBeenCalled();
+  });
+
+  it('and empty is a file, and one that publishOn withholds stays partial', async () => {
+    const ending = (reason: 'stop' | 'length') => ({
+      publishOn: ['stop' as const],
+      call: () => fakeCall([{ type: 'finish', reason } as const]),
+    });
+    await run(jobsNamed('a'), ending('stop'));
+    const [withheld] = await run(jobsNamed('b'), ending('length'));
+    expect(withheld).toMatchObject({ outcome: 'complete', where: join(dir, 'b.md.partial') });
+    expect(await files()).toEqual(['a.md', 'b.md.partial']);
+  });
+});
+
+describe('a retry', () => {
+  it('has its usual limits where they are undefined', async () => {
+    let asked = 0;
+    const [receipt] = await run(jobsNamed('a'), {
+      retry: { count: undefined, delay: { initialMs: 0, maxMs: 0 } },
+      call: (job) =>
+        fakeCall(
+          new Observable<StreamEvent>((subscriber) => {
+            asked += 1;
+            if (asked === 11) of(...answerOf(job)).subscribe(subscriber);
+            else subscriber.complete();
+          }),
+        ),
+    });
+    expect(receipt).toMatchObject({ outcome: 'complete', attempts: 11 });
+  });
+});
+
 describe('the wrong options', () => {
   it('are told at once', () => {
     expect(() => runJobs([], { ...base, dir: '' })).toThrow(TypeError);
     expect(() => runJobs([], { ...base, dir, concurrency: 0 })).toThrow(RangeError);
+    expect(() => runJobs([], { ...base, dir, retry: { count: -1 } })).toThrow(RangeError);
+    expect(() => runJobs([], { ...base, dir, timeout: { firstContentMs: -1 } })).toThrow(RangeError);
+    // @ts-expect-error -- no such word
+    expect(() => runJobs([], { ...base, dir, ifExists: 'replace' })).toThrow(TypeError);
+    // @ts-expect-error -- no such reason
+    expect(() => runJobs([], { ...base, dir, publishOn: ['done'] })).toThrow(TypeError);
   });
 });
 
@@ -282,6 +385,44 @@ describe('its input', () => {
     });
     await begun;
     expect(pulled).toBeLessThanOrEqual(20);
+  });
+
+  it('may end the run itself, and is closed then', async () => {
+    const stop = new AbortController();
+    const closed = vi.fn();
+    function* jobs(): Generator<Job> {
+      try {
+        yield { name: 'a' };
+        stop.abort();
+        yield { name: 'b' };
+      } finally {
+        closed();
+      }
+    }
+    expect((await run(jobs(), { signal: stop.signal })).map(({ key }) => key)).toEqual(['a']);
+    expect(closed).toHaveBeenCalledOnce();
+  });
+
+  it.each(['sync', 'async'])('that cannot be closed is an error, a %s one', async (kind) => {
+    const stop = new AbortController();
+    const failure = new Error('cannot be closed');
+    const next = (): IteratorResult<Job> => ({ value: { name: String(Math.random()) } });
+    const left = (): never => {
+      throw failure;
+    };
+    const jobs: Jobs<Job> =
+      kind === 'sync'
+        ? { [Symbol.iterator]: () => ({ next, return: left }) }
+        : {
+            [Symbol.asyncIterator]: () => ({
+              next: () => Promise.resolve(next()),
+              return: () => Promise.reject(failure),
+            }),
+          };
+    const onStart = (): void => {
+      stop.abort();
+    };
+    await expect(run(jobs, { concurrency: 1, signal: stop.signal, onStart })).rejects.toBe(failure);
   });
 
   it('that is an observable may wait, up to maxWaiting; what is under way is not cut by one more', async () => {
@@ -348,7 +489,139 @@ describe('a signal', () => {
   });
 });
 
+describe('a signal while jobs wait to be let through', () => {
+  const asking = (provider: ProviderServer): ((job: Job) => ReturnType<ReturnType<typeof polargrid>['chat']>) => {
+    const api = polargrid({ apiKey: 'k', baseURL: provider.baseURLs.polargrid });
+    return ({ name }) => api.chat({ model: 'm', messages: [{ role: 'user', content: name }] });
+  };
+
+  it('waits for no gate that is closed: what was refused or not sent is stopped, and is no run', async () => {
+    const provider = await server();
+    provider.next({ status: 429, headers: { 'retry-after': '60' } });
+    const stop = new AbortController();
+    const gate = createGate({ perKey: 1, adapt: true });
+    const onRetry = vi.fn();
+    const options = { call: asking(provider), concurrency: 4, gate, gateKey: () => 'k', onRetry };
+    const receipts = run(many(6), { ...options, signal: stop.signal });
+    await vi.waitUntil(() => onRetry.mock.calls.length > 0 && gate.state('k').waiting === 3);
+    stop.abort();
+    expect((await receipts).map(({ outcome, by }) => ({ outcome, by }))).toEqual(
+      Array.from({ length: 4 }, () => ({ outcome: 'stopped', by: 'signal' })),
+    );
+    expect(await files()).toEqual([]);
+    expect(provider.requests).toHaveLength(1);
+    const again = await run(many(6), { call: asking(provider) });
+    expect(again.map(({ outcome, runs }) => ({ outcome, runs }))).toEqual(
+      Array.from({ length: 6 }, () => ({ outcome: 'complete', runs: 1 })),
+    );
+  });
+
+  it('finishes the one that was let through', async () => {
+    const provider = await server({ pace: { perFrameMs: 5 } });
+    const stop = new AbortController();
+    const gate = createGate({ perKey: 1 });
+    const options = { call: asking(provider), concurrency: 3, gate, gateKey: () => 'k' };
+    const receipts = run(many(6), { ...options, signal: stop.signal });
+    await provider.nextRequest();
+    await vi.waitUntil(() => gate.state('k').waiting === 2);
+    stop.abort();
+    expect((await receipts).map(({ outcome }) => outcome).sort()).toEqual(['complete', 'stopped', 'stopped']);
+    expect(provider.requests).toHaveLength(1);
+  });
+
+  it('goes on asking for one that had an answer and lost it', async () => {
+    const stop = new AbortController();
+    let asked = 0;
+    const [receipt] = await run(jobsNamed('a'), {
+      signal: stop.signal,
+      retry: { delay: { initialMs: 0, maxMs: 0 } },
+      onRetry: () => {
+        stop.abort();
+      },
+      call: (job) => {
+        const lost = new Observable<StreamEvent>((subscriber) => {
+          asked += 1;
+          if (asked === 2) of(...answerOf(job)).subscribe(subscriber);
+          else subscriber.complete(); // half an answer: nothing of it came
+        });
+        return fakeCall(lost);
+      },
+    });
+    expect(receipt).toMatchObject({ outcome: 'complete', attempts: 2 });
+  });
+});
+
+describe('a signal while the input gives nothing', () => {
+  it.each(['an iterable', 'an observable'])('ends the run when what is under way has ended: %s', async (kind) => {
+    const stop = new AbortController();
+    const answer = new Subject<StreamEvent>();
+    let given = 0;
+    const idle: AsyncIterable<Job> = {
+      [Symbol.asyncIterator]: () => ({
+        next: () => {
+          given += 1;
+          return given === 1 ? Promise.resolve({ value: { name: 'a' } }) : new Promise(() => undefined);
+        },
+      }),
+    };
+    const jobs = kind === 'an iterable' ? idle : concat(of({ name: 'a' }), NEVER);
+    const receipts = run(jobs, { signal: stop.signal, call: () => fakeCall(answer) });
+    await vi.waitUntil(() => answer.observed);
+    stop.abort();
+    for (const event of answerOf({ name: 'a' })) answer.next(event);
+    expect((await receipts).map(({ outcome }) => outcome)).toEqual(['complete']);
+  });
+});
+
 describe('stop', () => {
+  it('waits for no call that is never made', async () => {
+    const stop = new AbortController();
+    const call = vi.fn(() => new Promise<never>(() => undefined));
+    const receipts = run(many(2), { call, stop: stop.signal });
+    await vi.waitUntil(() => call.mock.calls.length === 2);
+    stop.abort();
+    expect((await receipts).map(({ outcome }) => outcome)).toEqual(['stopped', 'stopped']);
+    expect(await files()).toEqual([]);
+  });
+
+  it('may come with the signal, out of a transform', async () => {
+    const [signal, stop] = [new AbortController(), new AbortController()];
+    const receipts = await run(many(9), {
+      concurrency: 3,
+      signal: signal.signal,
+      stop: stop.signal,
+      transform: (events) => {
+        signal.abort();
+        stop.abort();
+        return events;
+      },
+    });
+    expect(receipts.every(({ outcome }) => outcome === 'stopped')).toBe(true);
+    expect(await files()).toEqual([]);
+    expect((await run(many(9))).every(({ outcome }) => outcome === 'complete')).toBe(true);
+  });
+
+  it('leaves work alone that cannot be cancelled, for the next run to go on with', async () => {
+    const provider = await server({ pace: { perFrameMs: 10 } });
+    const api = infernet({ apiKey: 'k', baseURL: provider.baseURLs.infernet });
+    const options = {
+      call: ({ name }: Job) => api.chat({ model: 'm', messages: [{ role: 'user', content: name }] }),
+      attach: (_: Job, workId: string) => api.attach(workId),
+    };
+    const journal = memoryJournal();
+    const stop = new AbortController();
+    const receipts = run(jobsNamed('a'), { ...options, journal, stop: stop.signal });
+    await vi.waitUntil(() => journal.log.some(({ workId }) => workId !== undefined));
+    stop.abort();
+    expect(await receipts).toMatchObject([{ outcome: 'stopped', billing: 'continues' }]);
+    // Nor is it forgotten by a run that is stopped before it has asked for it.
+    const call = (): Promise<never> => new Promise(() => undefined);
+    await run(jobsNamed('a'), { ...options, journal, call, stop: AbortSignal.timeout(1) });
+    expect(await run(jobsNamed('a'), { ...options, journal })).toMatchObject([{ outcome: 'complete' }]);
+    const created = provider.requests.filter(({ method, path }) => method === 'POST' && path.endsWith('/jobs'));
+    expect(created).toHaveLength(1);
+  });
+
   it('ends what is under way, tells how it ended, and completes', async () => {
     const stop = new AbortController();
     const receipts = run(many(3), {
@@ -455,7 +728,48 @@ describe('leaving', () => {
   });
 });
 
+describe('leaving while a call is made', () => {
+  it('asks nothing, and lets another run have the folder', async () => {
+    const asked = vi.fn();
+    let make: (call: ReturnType<typeof fakeCall>) => void = () => undefined;
+    const journal = memoryJournal();
+    const call = vi.fn(
+      () =>
+        new Promise<ReturnType<typeof fakeCall>>((resolve) => {
+          make = resolve;
+        }),
+    );
+    const subscription = runJobs(many(1), { ...base, dir, journal, call }).subscribe();
+    await vi.waitUntil(() => call.mock.calls.length === 1);
+    subscription.unsubscribe();
+    await vi.waitUntil(() => journal.isClosed);
+    make(fakeCall(new Observable<StreamEvent>(asked)));
+    expect(await run(many(1), { journal })).toMatchObject([{ outcome: 'complete', runs: 1 }]);
+    expect(asked).not.toHaveBeenCalled();
+  });
+});
+
 describe('the folder', () => {
+  it('that is removed under a run stops it', async () => {
+    const out = join(dir, 'out');
+    const receipts: string[] = [];
+    const error = await new Promise<unknown>((resolve) => {
+      runJobs(many(1_000), { ...base, dir: out, concurrency: 1 }).subscribe({
+        next: ({ key }) => {
+          receipts.push(key);
+          if (receipts.length === 3) rmSync(out, { recursive: true });
+        },
+        complete: () => {
+          resolve('completed');
+        },
+        error: resolve,
+      });
+    });
+    expect(error).toBeInstanceOf(SinkError);
+    expect((error as Error).message).toContain('it was removed while a run had it');
+    expect(receipts.length).toBeLessThan(6);
+  });
+
   it('is refused to a second run, with the process that has it', async () => {
     const subscription = runJobs(many(1), { ...base, dir, call: () => fakeCall(NEVER) }).subscribe();
     await vi.waitUntil(async () => (await fs.readdir(dir)).includes('job-0.md.partial'));
@@ -492,16 +806,20 @@ describe('a run that was killed', () => {
     expect(journal.records.get('a')?.state).toBe('published');
   });
 
-  it('finds a file that had its name already', async () => {
-    const journal = memoryJournal();
-    await run(jobsNamed('a'), { journal });
-    journal.records.set('a', { ...recordOf(journal.records.get('a')), state: 'written' });
-    await fs.link(join(dir, 'a.md'), join(dir, 'a.md.partial')); // both names, for a moment
-    const call = vi.fn(base.call);
-    await run(jobsNamed('a'), { journal, call });
-    expect(call).not.toHaveBeenCalled();
-    expect(await files()).toEqual(['a.md']);
-  });
+  it.each(['error', 'skip', 'overwrite'] as const)(
+    'finds a file that had its name already, ifExists %s',
+    async (ifExists) => {
+      const journal = memoryJournal();
+      await run(jobsNamed('a'), { journal });
+      journal.records.set('a', { ...recordOf(journal.records.get('a')), state: 'written' });
+      await fs.link(join(dir, 'a.md'), join(dir, 'a.md.partial')); // both names, for a moment
+      const call = vi.fn(base.call);
+      await fs.writeFile(join(dir, 'a.md.partial.owner'), `999999 0.5 ${nodeFiles.hostName}`);
+      await run(jobsNamed('a'), { journal, call, ifExists });
+      expect(call).not.toHaveBeenCalled();
+      expect(await files()).toEqual(['a.md']);
+    },
+  );
 
   it('asks again where what was written is not what is there', async () => {
     const journal = memoryJournal();
@@ -534,6 +852,34 @@ describe('a run that was killed', () => {
     const created = provider.requests.filter(({ method, path }) => method === 'POST' && path.endsWith('/jobs'));
     expect(created).toHaveLength(1);
     expect(await contents('a.md')).toBe((await collect(chat({ name: 'a' }))).text);
+  });
+
+  it('asks anew where the work was cancelled', async () => {
+    const provider = await server({ pace: { perFrameMs: 10 } });
+    const api = inferencesh({ apiKey: 'k', baseURL: provider.baseURLs.inferencesh });
+    const call = (): ReturnType<typeof api.run> => api.run({ app: 'a/b@3', input: { text: 'Tell me.' } });
+    const stop = new AbortController();
+    const first = memoryJournal();
+    const stopped = run(jobsNamed('a'), { call, attach: (_, id) => api.attach(id), journal: first, stop: stop.signal });
+    await vi.waitUntil(() => first.log.some(({ workId }) => workId !== undefined));
+    stop.abort();
+    await stopped;
+    await vi.waitUntil(() => provider.requests.some(({ path }) => path.endsWith('/cancel')));
+    const { workId } = recordOf(first.log.find((record) => record.workId !== undefined));
+    expect(recordOf(first.records.get('a')).workId).toBeUndefined(); // it is not attached to
+    // As if the program had been killed before it could say so.
+    const journal = memoryJournal([{ key: 'a', state: 'begun', runs: 1, workId }]);
+    const [receipt] = await run(jobsNamed('a'), { call, attach: (_, id) => api.attach(id), journal });
+    expect(receipt).toMatchObject({ outcome: 'complete', runs: 2 });
+  });
+
+  it.each([403, 404, 410])('asks anew where the work is refused with %i', async (status) => {
+    const journal = memoryJournal([{ key: 'a', state: 'begun', runs: 1, workId: 'w' }]);
+    const attach = vi.fn(() => fakeCall(throwError(() => new HTTPError('no', { status }))));
+    const [receipt] = await run(jobsNamed('a'), { journal, attach });
+    expect(attach).toHaveBeenCalledWith({ name: 'a' }, 'w');
+    expect(receipt).toMatchObject({ outcome: 'complete', runs: 2 });
+    expect(await contents('a.md')).toBe('The answer of a, whole.');
   });
 
   it('asks anew where the work is gone', async () => {
@@ -594,6 +940,14 @@ describe('a disk', () => {
     };
     await expect(run(many(3), { journal: broken })).rejects.toThrow('was stopped: the journal is gone');
     expect((await files()).filter((name) => name.endsWith('.md'))).toEqual([]);
+  });
+});
+
+describe('a file that is there already', () => {
+  it('is skipped each time, and that is no run', async () => {
+    await fs.writeFile(join(dir, 'job-0.md'), 'mine');
+    await run(many(1), { ifExists: 'skip' });
+    expect(await run(many(1), { ifExists: 'skip' })).toMatchObject([{ skipped: true, runs: 1 }]);
   });
 });
 

@@ -11,10 +11,12 @@ import {
   type Dialect,
   fromCall,
   fromHTTP,
+  type JobReceipt,
   type Message,
   parseNDJSON,
   parseSSE,
   type Receipt,
+  runJobs,
   runTools,
   type ServerSentEvent,
   stopOn,
@@ -129,3 +131,10 @@ expectTypeOf(events.pipe(accumulate({ dialect: counted }))).toEqualTypeOf<
   Observable<Message<{ role: 'assistant'; pieces: number }>>
 >();
 expectTypeOf(events.pipe(accumulate())).toEqualTypeOf<Observable<Message>>();
+
+// A receipt has its job's own type.
+declare const pages: AsyncIterable<{ readonly slug: string }>;
+const jobsOptions = { dir: 'a', key: () => 'k', call: () => call, file: () => 'f' };
+expectTypeOf(runJobs(pages, jobsOptions)).toEqualTypeOf<Observable<JobReceipt<{ readonly slug: string }>>>();
+// @ts-expect-error a run without a folder has nowhere to write
+runJobs(pages, { key: () => 'k', call: () => call, file: () => 'f' });

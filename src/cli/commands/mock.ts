@@ -20,8 +20,8 @@ export const mockCommand: CommandDefinition<MockOptions> = {
     {
       title: 'What it answers',
       lines: [
-        'It listens on 127.0.0.1 only and sends the same text for the same request. Any key will do but "invalid", which is',
-        'answered with 401. Ctrl-C ends it, with exit code 0.',
+        'It listens on 127.0.0.1 only and sends the same text for the same request. It tells its address for each provider, for',
+        '--base-url or a config file. Any key will do but "invalid", which is answered with 401. Ctrl-C ends it, with exit code 0.',
       ],
     },
   ],

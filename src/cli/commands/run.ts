@@ -1,7 +1,8 @@
 import type { FinishReason, ToFileOptions } from '../../index.js';
+import { FINISH_REASONS } from '../../internal/finishReasons.js';
 import type { CommandDefinition } from '../commandDefinition.js';
 import { UsageError } from '../exitCodes.js';
-import { amount, duration, FINISH_REASONS, finishReasons, wholeNumber } from '../parsers.js';
+import { amount, duration, finishReasons, wholeNumber } from '../parsers.js';
 import {
   BASE_URL,
   CONFIG,
@@ -81,7 +82,10 @@ export const runCommand: CommandDefinition<RunFlags> = {
   ],
   flags: [
     { flags: '-o, --out <dir>', about: 'folder for the answers, the journal and the report', values: 'folders' },
-    { flags: '--dry-run', about: 'check every job, and ask nothing' },
+    {
+      flags: '--dry-run',
+      about: 'check every job, and whether a file is in its way; ask nothing. --out may be left out',
+    },
     {
       flags: '--input-format <name>',
       about: 'how the jobs are written',
@@ -123,7 +127,8 @@ export const runCommand: CommandDefinition<RunFlags> = {
     },
     {
       flags: '--if-exists <what>',
-      about: 'what to do about a file that is there and that no earlier run has made',
+      about:
+        'what to do about a file that is there and that no earlier run of this job has made; skip takes the job for done',
       choices: ['error', 'skip', 'overwrite'],
       usually: 'error',
     },
@@ -143,7 +148,8 @@ export const runCommand: CommandDefinition<RunFlags> = {
     },
     {
       flags: '--retries <n>',
-      about: 'how often a job is asked again in a row, without progress, before it has failed',
+      about:
+        'how often a job is asked again in a row, without progress, before it has failed; refusals for its rate are counted apart, up to 50',
       parse: wholeNumber(0),
       usually: '10',
     },
@@ -155,7 +161,8 @@ export const runCommand: CommandDefinition<RunFlags> = {
     })),
     {
       flags: '--max-cost <amount>',
-      about: 'begin no more jobs once so much is spent, in the provider’s currency; those running are finished',
+      about:
+        'begin no more jobs once so much is spent, in the provider’s currency; those running are finished; a cost that a provider does not tell is not counted',
       parse: amount,
     },
     {
@@ -163,7 +170,11 @@ export const runCommand: CommandDefinition<RunFlags> = {
       about: 'begin no more jobs once so many tokens are used, of questions and answers together',
       parse: wholeNumber(1),
     },
-    { flags: '--json', about: 'print what happens as lines of JSON', conflicts: ['plain'] },
+    {
+      flags: '--json',
+      about: 'print what happens as lines of JSON; a reader that goes away does not end the run',
+      conflicts: ['plain'],
+    },
     { flags: '--plain', about: 'print lines for a log, also on a terminal' },
     CONFIG,
   ],
@@ -172,9 +183,10 @@ export const runCommand: CommandDefinition<RunFlags> = {
       title: 'Jobs',
       lines: [
         'A job is an object with an id, a prompt or the provider’s own request, and perhaps provider, mode, model, system,',
-        'maxTokens, temperature and the other names of the flags above, format and output. What it leaves out comes from the',
-        'defaults at the top of its file (JSON and YAML: defaults and jobs), then from the flags, then from the config file. All',
-        'jobs are checked before one is asked; a mistake is told with its line.',
+        'maxTokens (of its answer), temperature and the other names of the flags above, format and output; what else it has is for',
+        'the template. What it leaves out comes from the defaults at the top of its file (JSON and YAML: defaults and jobs; JSON',
+        'Lines: {"defaults": {…}} as the first line), then from the flags, then from the config file. All jobs are checked before',
+        'one is asked; a mistake is told with its line.',
       ],
     },
     {
@@ -207,7 +219,7 @@ export const runCommand: CommandDefinition<RunFlags> = {
       does: 'no more than 5, in the provider’s currency',
     },
     {
-      line: 'millrace run out/failed.jsonl -o out --retries 10 --timeout-first-content 2m',
+      line: 'millrace run out/failed.jsonl -o out --retries 30 --timeout-first-content 15m',
       does: 'what has failed, with more patience',
     },
     { line: `millrace run jobs.jsonl -o out --json | jq -c 'select(.type == "end")'`, does: 'for a program' },
@@ -215,7 +227,7 @@ export const runCommand: CommandDefinition<RunFlags> = {
   environment: KEY_VARIABLES,
   files: [
     ['DIR/report.json, DIR/report.html', 'what became of each job: outcome, times, tokens, cost, retries'],
-    ['DIR/failed.jsonl', 'the jobs that failed, ready to be run again'],
+    ['DIR/failed.jsonl', 'the jobs that were begun and are not complete, ready to be run again'],
     ['DIR/.millrace/', 'the journal, and the lock of the run that is at work'],
     ['DIR/NAME.partial', 'an answer while it is made, and what came of one that was cut'],
     ...CONFIG_FILES,
@@ -223,7 +235,7 @@ export const runCommand: CommandDefinition<RunFlags> = {
   exitCodes: [
     ['0', 'every job is complete'],
     ['1', 'some jobs failed, or the run itself, such as on a full disk'],
-    ['2', 'bad input: jobs, flags, config file, or a folder that another run is at work in'],
+    ['2', 'bad input: jobs, flags, config file, files in the way, or a folder that another run is at work in'],
     ['130', 'stopped before its end: Ctrl-C, --max-cost, --max-tokens; the same command goes on'],
   ],
   action: async ([file], flags, context) => {

@@ -173,7 +173,15 @@ function providersToTry(
   const isNamed = (name: string): boolean => named.some((each) => each.toLowerCase() === name.toLowerCase());
   const known = PROVIDER_NAMES.filter((name) => !isNamed(name));
   const hasKey = (name: (typeof known)[number]): boolean => (env[PROVIDERS[name].keyEnv ?? ''] ?? '') !== '';
-  return { usable: [...named, ...known.filter(hasKey)], others: known.filter((name) => !hasKey(name)) };
+  // One that may be asked without a key is looked at where it is named.
+  const needsKey = (name: (typeof known)[number]): boolean => {
+    const { keyless = [], modes } = PROVIDERS[name];
+    return keyless.length < modes.length;
+  };
+  return {
+    usable: [...named, ...known.filter(hasKey)],
+    others: known.filter((name) => !hasKey(name) && needsKey(name)),
+  };
 }
 
 function othersCheck(others: readonly string[], tried: number): Check {

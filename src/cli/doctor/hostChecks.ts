@@ -161,6 +161,8 @@ function httpStep(url: URL): Step {
           advice: 'The server, or a proxy before it, has trouble: see its status page',
         };
       }
+      // As most APIs do, and as a wrong path does.
+      if (statusCode === 404) return { says: `${says}; --stream tells whether the path is right`, facts };
       return { says, facts };
     },
     advice: (code) =>

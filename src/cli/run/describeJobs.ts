@@ -1,4 +1,4 @@
-import { counted } from '../../internal/node/terminal/measures.js';
+import { counted, grouped } from '../../internal/node/terminal/measures.js';
 import { oneLine } from '../../internal/node/terminal/screenText.js';
 import { modelOf } from '../providerCall.js';
 import type { FileJob } from './fileJob.js';
@@ -7,7 +7,7 @@ import type { FileJob } from './fileJob.js';
 const MAX_NAMED = 20;
 
 /** What `--dry-run` says: the jobs are right, whom they would ask, and where the answers would go. */
-export function describeJobs(jobs: readonly FileJob[]): string {
+export function describeJobs(jobs: readonly FileJob[], finished: number): string {
   const asked = new Map<string, number>();
   for (const { options, asks } of jobs) {
     const { provider, mode = '' } = options;
@@ -20,6 +20,7 @@ export function describeJobs(jobs: readonly FileJob[]): string {
   const more = jobs.length - named.length;
   return [
     `✓ ${counted(jobs.length, 'job')}: all can be run, and nothing was asked`,
+    ...(finished === 0 ? [] : [`  ${grouped(finished)} of them an earlier run has finished`]),
     ...[...asked].map(([whom, count]) => `  ${counted(count, 'job')} for ${oneLine(whom)}`),
     'The answers would go to',
     ...named,

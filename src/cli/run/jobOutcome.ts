@@ -17,8 +17,8 @@ export function isFromBefore({ skipped }: Receipt): boolean {
 /** What became of a job that was asked. */
 export function outcomeOf(receipt: JobReceipt<FileJob>): Exclude<JobOutcome, 'pending'> {
   const { outcome, where, job } = receipt;
-  const isPartial = where !== 'none' && basename(where) !== posix.basename(job.out);
-  return outcome === 'complete' && isPartial && receipt.skipped !== true ? 'withheld' : outcome;
+  const isNamed = receipt.skipped === true || basename(where) === posix.basename(job.out);
+  return outcome === 'complete' && !isNamed ? 'withheld' : outcome;
 }
 
 /** Where what came of it is: a path in the output folder, with `/` between its parts; `undefined` where there is nothing. */
@@ -32,7 +32,8 @@ export function fileOf({ where, job }: JobReceipt<FileJob>): string | undefined 
 export function reasonOf(receipt: JobReceipt<FileJob>): { readonly code: string; readonly message: string } {
   const { outcome, error, by, finish } = receipt;
   if (error !== undefined) return { code: error.code ?? error.name, message: error.message };
-  if (outcome === 'stopped') return { code: 'stopped', message: `stopped by ${by ?? 'us'}` };
+  if (outcome === 'stopped')
+    return { code: 'stopped', message: by === 'signal' ? 'stopped before its end' : `stopped by ${by ?? 'us'}` };
   if (outcome === 'complete') {
     const reason = finish?.reason ?? 'unknown';
     return { code: `finish-${reason}`, message: `the answer ended with '${reason}': its file stays .partial` };

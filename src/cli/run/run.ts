@@ -42,18 +42,25 @@ export async function run(file: string, flags: RunFlags, context: CLIContext): P
   try {
     const config = await loadConfig(context, flags.config);
     const source = jobSource(file, context.stdin, flags.inputFormat);
-    const jobs = await readJobs(source, jobDefaults(flags, config), { config });
+    const jobs = await unlessStopped(context, readJobs(source, jobDefaults(flags, config), { config }));
+    if (jobs === undefined) return EXIT.stopped;
     const keyOf = runKeys(jobs, config, context.env);
-    if (flags.dryRun === true) {
-      context.stdout.write(describeJobs(jobs));
-      return EXIT.complete;
-    }
     const folder = resolve(flags.out ?? '');
     const settings = runSettings(flags, config);
     if (settings.footer && jobs.some(({ format }) => format !== 'text')) {
       throw new UsageError('--footer is a line for people; a file in --format json or events is for programs');
     }
-    const journal = await fileJournal(join(folder, '.millrace'), { fsync: settings.fsync }).open();
+    const open = (): Promise<OpenJobJournal> =>
+      fileJournal(join(folder, '.millrace'), { fsync: settings.fsync }).open();
+    if (flags.dryRun === true) {
+      // Where there is no journal none is made.
+      const known = existsSync(join(folder, '.millrace', 'journal')) ? await open() : undefined;
+      const isNew = flags.out === undefined;
+      const finished = isNew ? 0 : await countFinished(jobs, known, folder, settings).finally(() => known?.close());
+      context.stdout.write(describeJobs(jobs, finished));
+      return EXIT.complete;
+    }
+    const journal = await open();
     let finished: number;
     try {
       finished = await countFinished(jobs, journal, folder, settings);
@@ -76,9 +83,22 @@ function tellProblems({ message }: JobFileError, { stderr }: CLIContext): void {
   stderr.write('millrace: nothing was asked, since every job must be right before one is\n');
 }
 
-/** Another run is at work in the folder, or its journal is none. */
+/** What a reading comes to; `undefined` where Ctrl-C ended it: nobody may ever write into standard input. */
+async function unlessStopped<T>({ signal, stdin }: CLIContext, reading: Promise<T>): Promise<T | undefined> {
+  const stopped = new Promise<undefined>((resolve) => {
+    onceAborted(signal, () => {
+      resolve(undefined);
+    });
+  });
+  const result = await Promise.race([reading, stopped]);
+  if (signal.aborted) stdin.destroy(); // or the process would wait for it
+  return result;
+}
+
+/** Another run is at work in the folder, its journal is none, or it cannot be written into; and not a disk that is full or broken. */
 function isTaken(error: unknown): boolean {
-  return isMillraceError(error) && error.code === 'ERR_SINK';
+  const isFull = isMillraceError(error) && ['ENOSPC', 'EDQUOT', 'EIO'].includes(String(error.context['code']));
+  return isMillraceError(error) && error.code === 'ERR_SINK' && !isFull;
 }
 
 /** Of the files that are in the way so many are named. */
@@ -90,7 +110,7 @@ const MAX_NAMED = 5;
  */
 async function countFinished(
   jobs: readonly FileJob[],
-  journal: OpenJobJournal,
+  journal: OpenJobJournal | undefined,
   folder: string,
   { ifExists }: RunSettings,
 ): Promise<number> {
@@ -98,7 +118,7 @@ async function countFinished(
   const inTheWay: FileJob[] = [];
   for (const job of jobs) {
     const isThere = existsSync(join(folder, job.out));
-    const { state } = (await journal.read(jobKey(job))) ?? {};
+    const { state } = (await journal?.read(jobKey(job))) ?? {};
     if (state === 'published' && isThere) finished += 1;
     else if (state !== 'written' && isThere) inTheWay.push(job);
   }
@@ -130,6 +150,8 @@ class FileRun {
   readonly #receipts: JobReceipt<FileJob>[] = [];
   readonly #drain = new AbortController();
   readonly #stop = new AbortController();
+  /** Providers that do not tell what a budget counts. */
+  readonly #uncounted: Set<string> = new Set();
   /** Why no more jobs are taken. */
   #why: string | undefined;
 
@@ -142,7 +164,7 @@ class FileRun {
   }
 
   async run(): Promise<ExitCode> {
-    const { jobs, folder, flags } = this.#plan;
+    const { jobs, folder, flags, settings } = this.#plan;
     const { stdout, env } = this.#context;
     const startedAt = Date.now();
     let failure: unknown;
@@ -155,7 +177,7 @@ class FileRun {
     }
     const report = runReport(jobs, this.#receipts, { folder, startedAt, endedAt: Date.now(), stopped: this.#why });
     try {
-      await writeReport(folder, report, jobs, this.#receipts);
+      await writeReport(folder, report, jobs, this.#receipts, settings.fsync);
     } catch (error) {
       failure ??= error; // of two the first: a full disk keeps no report either
     }
@@ -224,7 +246,23 @@ class FileRun {
         if (receipt.skipped === true) return;
         const spent = budget.spend(receipt.usage);
         if (spent !== undefined) this.#end(spent);
+        this.#tellUncounted(receipt);
       }),
+    );
+  }
+
+  /** A budget of what a provider does not tell is none: said once for each. */
+  #tellUncounted({ provider = '', usage, outcome }: JobReceipt<FileJob>): void {
+    const { maxCost, maxTokens } = this.#plan.settings;
+    if (outcome !== 'complete') return;
+    const { cost, inputTokens, outputTokens, totalTokens } = usage;
+    const isCostless = maxCost !== undefined && cost?.total === undefined;
+    const isTokenless = maxTokens !== undefined && (totalTokens ?? inputTokens ?? outputTokens) === undefined;
+    if ((!isCostless && !isTokenless) || this.#uncounted.has(provider)) return;
+    this.#uncounted.add(provider);
+    const flag = isCostless ? '--max-cost' : '--max-tokens';
+    this.#view.say(
+      `${provider} does not tell what an answer ${isCostless ? 'costs' : 'uses'}: ${flag} cannot count it`,
     );
   }
 
@@ -243,10 +281,10 @@ class FileRun {
   #hearStops(): void {
     const { signal, insisted } = this.#context;
     onceAborted(signal, () => {
-      this.#end('Ctrl-C');
+      this.#end(nameOf(signal));
     });
     onceAborted(insisted(), () => {
-      this.#view.stop('stopping', 'Ctrl-C');
+      this.#view.stop('stopping', nameOf(signal));
       this.#stop.abort();
     });
   }
@@ -257,6 +295,11 @@ class FileRun {
     this.#view.stop('draining', why);
     this.#drain.abort();
   }
+}
+
+/** What has ended the run, as a person knows it. */
+function nameOf({ reason }: AbortSignal): string {
+  return typeof reason === 'string' && reason !== 'SIGINT' ? reason : 'Ctrl-C';
 }
 
 function onceAborted(signal: AbortSignal, listener: () => void): void {

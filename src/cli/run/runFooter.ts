@@ -49,7 +49,7 @@ function drawBar(summary: RunSummary, width: number, colors: Colors): string {
   // Never 100 % before it is.
   const percentage = `${String(Math.floor(ratio * 100))} %`;
   const count = `${grouped(done)}/${grouped(jobs)}`;
-  const asides = [percentage, leftWords(leftMs), duration(elapsedMs)];
+  const asides = [percentage, leftWords(leftMs), `${duration(elapsedMs)} so far`];
   // What does not fit goes, the least telling first, and at last the bar.
   for (let shown = asides.length; shown >= 0; shown -= 1) {
     const texts = [count, ...asides.slice(0, shown)];

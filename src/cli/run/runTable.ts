@@ -97,6 +97,12 @@ function drawJobs({ jobs }: RunReport, width: number, colors: Colors): string {
   return `${text}${lines.map((line) => `${colors.dim(line)}\n`).join('')}`;
 }
 
+/** `before`: an earlier run has finished it. `kept`: a file was there that no run has made, and was left as it is. */
+function outcomeWord({ outcome, skipped, attempts }: JobEntry): string {
+  if (skipped !== true) return outcome;
+  return attempts === 0 ? 'kept' : 'before';
+}
+
 interface Column {
   readonly title: string;
   readonly align: 'left' | 'right';
@@ -105,7 +111,7 @@ interface Column {
 
 /** The columns, and which of them go where there is no room for all: the last ones of `SPARED` first. */
 const COLUMNS: readonly Column[] = [
-  { title: 'outcome', align: 'left', read: ({ outcome, skipped }) => (skipped === true ? 'before' : outcome) },
+  { title: 'outcome', align: 'left', read: outcomeWord },
   { title: 'job', align: 'left', read: ({ id }) => truncateText(oneLine(id), MAX_NAME) },
   { title: 'chars', align: 'right', read: ({ chars }) => (chars === undefined ? NONE : grouped(chars)) },
   { title: 'first', align: 'right', read: ({ firstContentMs }) => time(firstContentMs) },

@@ -1,36 +1,56 @@
-import { rename, rm, writeFile } from 'node:fs/promises';
+import { open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import process from 'node:process';
-import type { JobReceipt } from '../../index.js';
+import { type JobReceipt, SinkError } from '../../index.js';
+import { fileReason } from '../../internal/fileReason.js';
 import { failedJobs } from './failedJobs.js';
 import type { FileJob } from './fileJob.js';
 import { reportPage } from './reportPage.js';
 import type { RunReport } from './runReport.js';
 
-/** Writes `report.json`, `report.html` and, where jobs have failed, `failed.jsonl`; each has its name when it is whole. */
+/**
+ * Writes `report.json`, `report.html` and, where jobs have failed, `failed.jsonl`; each has its name when it is whole.
+ * @throws SinkError where the disk does not take them
+ */
 export async function writeReport(
   folder: string,
   report: RunReport,
   jobs: readonly FileJob[],
   receipts: readonly JobReceipt<FileJob>[],
+  fsync: boolean,
 ): Promise<void> {
-  await write(folder, 'report.json', `${JSON.stringify(report, null, 2)}\n`);
-  await write(folder, 'report.html', reportPage(report));
-  await write(folder, 'failed.jsonl', failedJobs(jobs, receipts));
+  await write(folder, 'report.json', `${JSON.stringify(report, null, 2)}\n`, fsync);
+  await write(folder, 'report.html', reportPage(report), fsync);
+  await write(folder, 'failed.jsonl', failedJobs(jobs, receipts), fsync);
 }
 
-async function write(folder: string, name: string, text: string): Promise<void> {
+async function write(folder: string, name: string, text: string, fsync: boolean): Promise<void> {
   const path = join(folder, name);
-  if (text === '') {
-    await rm(path, { force: true }); // an earlier run's
-    return;
-  }
-  const draft = join(folder, '.millrace', `.millrace-${String(process.pid)}-${name}`); // what a killed run leaves of it is taken away by the next
+  // Beside it, since `.millrace` may be a link to another disk; what a killed run leaves of it is taken away by the next.
+  const draft = join(folder, `.millrace-${String(process.pid)}-${name}`);
   try {
-    await writeFile(draft, text);
+    if (text === '') {
+      await rm(path, { force: true }); // an earlier run's
+      return;
+    }
+    await writeDraft(draft, text, fsync);
     await rename(draft, path);
-  } catch (error) {
+  } catch (cause) {
     await rm(draft, { force: true });
-    throw error;
+    const { code, message } = cause as NodeJS.ErrnoException;
+    throw new SinkError(`${path} could not be written: ${fileReason(code) ?? message}`, {
+      context: { path, code },
+      cause,
+    });
+  }
+}
+
+async function writeDraft(draft: string, text: string, fsync: boolean): Promise<void> {
+  const file = await open(draft, 'w');
+  try {
+    await file.writeFile(text);
+    if (fsync) await file.sync(); // or a loss of power may leave the name, and nothing in it
+  } finally {
+    await file.close();
   }
 }

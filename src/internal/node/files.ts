@@ -4,6 +4,7 @@ import * as promises from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { hostname } from 'node:os';
 import process from 'node:process';
+import { takeLock } from '../fileLock.js';
 import type { Files, WritableFile } from '../io.js';
 import { enclose, isBelow } from './enclosure.js';
 
@@ -30,6 +31,8 @@ const READ_NO_LINK = O_RDONLY | NO_FOLLOW | O_NONBLOCK;
 
 /** The beginning of the names under which small files are written before they get their own; the process id follows. */
 const DRAFT = '.millrace-';
+/** The ending of a lock on a dead owner's lock. */
+const GRAVE = /(?:^lock|\.partial\.owner)\.\d+$/;
 /** Of the fields of `/proc/PID/stat` behind the name: `starttime`, the 22nd of all. */
 const STARTED_AT = 19;
 
@@ -78,6 +81,16 @@ function writable(file: number): WritableFile {
       return named?.dev === own.dev && named.ino === own.ino;
     },
   };
+}
+
+/** Removes a lock whose owner was killed; one that is held stays. */
+function removeDead(lock: string): void {
+  try {
+    takeLock(nodeFiles, lock, () => new Error('held'));
+  } catch {
+    return; // whoever holds it, or may look at it, removes it
+  }
+  nodeFiles.remove(lock);
 }
 
 /** Files on Node. */
@@ -179,10 +192,12 @@ export const nodeFiles: Files = {
     return ticks === undefined || boot === undefined ? undefined : `${ticks}@${boot.trim()}`;
   },
   removeDrafts: (folder) => {
-    for (const name of unless(['ENOENT'], () => fs.readdirSync(folder)) ?? []) {
-      if (!name.startsWith(DRAFT)) continue;
-      const processId = Number.parseInt(name.slice(DRAFT.length), 10);
-      if (processId > 0 && !nodeFiles.isRunning(processId)) nodeFiles.remove(join(folder, name));
+    for (const name of unless(['ENOENT', 'ENOTDIR'], () => fs.readdirSync(folder)) ?? []) {
+      const path = join(folder, name);
+      if (name.startsWith(DRAFT)) {
+        const processId = Number.parseInt(name.slice(DRAFT.length), 10);
+        if (processId > 0 && !nodeFiles.isRunning(processId)) nodeFiles.remove(path);
+      } else if (GRAVE.test(name)) removeDead(path);
     }
   },
 };

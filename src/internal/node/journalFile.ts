@@ -1,10 +1,10 @@
 import { Buffer } from 'node:buffer';
 import { constants, type FileHandle, mkdir, open } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { SinkError } from '../../errors.js';
 import type { JobRecord, OpenJobJournal } from '../../protocol/jobJournal.js';
-import { takeLock } from '../fileLock.js';
+import { type LockOwner, takeLock } from '../fileLock.js';
 import { fileReason } from '../fileReason.js';
 import type { JournalSettings } from '../io.js';
 import { nodeFiles } from './files.js';
@@ -39,23 +39,20 @@ interface Waiting {
 /** Opens `<folder>/journal`, and keeps others out by `<folder>/lock`. */
 export async function openJournalFile({ folder, fsync, warn }: JournalSettings): Promise<OpenJobJournal> {
   const lock = join(folder, 'lock');
-  await mkdir(folder, { recursive: true }).catch((error: unknown) => {
+  const made = await mkdir(folder, { recursive: true }).catch((error: unknown) => {
     throw cannot(folder, 'made', error);
   });
-  nodeFiles.removeDrafts(folder);
-  takeLock(nodeFiles, lock, ({ processId, hostName }) => {
-    const who = processId === undefined ? 'another run' : `process ${String(processId)}`;
-    const where = hostName === undefined ? '' : ` of the machine ${hostName}; where that is gone, remove the file`;
-    return new SinkError(
-      `${folder} is in use by ${who} (as ${lock} says)${where}; one folder takes one run at a time`,
-      {
-        context: { path: folder, owner: processId },
-      },
-    );
-  });
+  try {
+    nodeFiles.removeDrafts(folder);
+    takeLock(nodeFiles, lock, (owner) => isInUse(folder, lock, owner));
+  } catch (error) {
+    throw error instanceof SinkError ? error : cannot(lock, 'made', error);
+  }
   const path = join(folder, 'journal');
   let file: FileHandle | undefined;
   try {
+    // The names of what is new must not be lost with the power either.
+    if (fsync && made !== undefined) await syncFolders(folder, made);
     file = await open(path, READ_WRITE);
     const journal = new JournalFile(path, lock, file, fsync);
     const damaged = await journal.load();
@@ -69,6 +66,19 @@ export async function openJournalFile({ folder, fsync, warn }: JournalSettings):
     nodeFiles.remove(lock);
     throw error instanceof SinkError ? error : cannot(path, 'read', error);
   }
+}
+
+function isInUse(folder: string, lock: string, { processId, hostName }: LockOwner): SinkError {
+  const who = processId === undefined ? 'another run' : `process ${String(processId)}`;
+  const where = hostName === undefined ? '' : ` of the machine ${hostName}; where that is gone, remove the file`;
+  const message = `${folder} is in use by ${who} (as ${lock} says)${where}; one folder takes one run at a time`;
+  return new SinkError(message, { context: { path: folder, owner: processId } });
+}
+
+/** @param first - the uppermost of the folders that were made */
+async function syncFolders(folder: string, first: string): Promise<void> {
+  await nodeFiles.syncFolder(folder);
+  if (folder !== first && dirname(folder) !== folder) await syncFolders(dirname(folder), first);
 }
 
 /**
@@ -101,7 +111,7 @@ class JournalFile implements OpenJobJournal {
     for await (const { line, at, isWhole } of linesOf(this.#file)) {
       const value = isWhole ? verified(line) : undefined;
       if (value === undefined) {
-        if (at === 0) hasBegun = isTornHeader(line);
+        if (at === 0) hasBegun = !isWhole && isTornHeader(line);
         damagedSince += 1;
         continue;
       }
@@ -119,7 +129,6 @@ class JournalFile implements OpenJobJournal {
     }
     if (size > this.#end) await this.#file.truncate(this.#end);
     if (this.#end === 0) await this.#append(undefined, HEADER, true);
-    // The name of a new file must not be lost with the power either.
     if (size === 0 && this.#fsync) await nodeFiles.syncFolder(this.#path);
     return damaged;
   }
@@ -177,6 +186,8 @@ class JournalFile implements OpenJobJournal {
 
   async #writeBatch(batch: readonly Waiting[]): Promise<void> {
     const bytes = Buffer.concat(batch.map(({ line }) => line));
+    const { nlink } = await this.#file.stat();
+    if (nlink === 0) throw new Error('it was removed while a run had it');
     try {
       for (let written = 0; written < bytes.length;) {
         const { bytesWritten } = await this.#file.write(bytes, written, bytes.length - written, this.#end + written);

@@ -86,7 +86,7 @@ describe('a run on a terminal', () => {
           '4 jobs into answers',
           '* one  streaming  16 chars  first 0.05 s  The mill stands.',
           '* two  retrying     0.10 s',
-          '────────────────────────────────────────  0/4  0 %  – left  0.10 s',
+          '────────────────────────────────────────  0/4  0 %  – left  0.10 s so far',
           '160 chars/s · 1 asked again',
         ]);
         expect(seen[1]).toEqual([
@@ -95,7 +95,7 @@ describe('a run on a terminal', () => {
           '✗ two    failed  4.2 s  first 0.31 s  two.md.partial',
           '         no such model',
           '* three  waiting  1.1 s',
-          '━━━━━━━━━━━━━━━━━━━━────────────────────  2/4  50 %  about 3 s left  2.1 s',
+          '━━━━━━━━━━━━━━━━━━━━────────────────────  2/4  50 %  about 3 s left  2.1 s so far',
           '1 failed · 57 jobs/min · 0.001 USD (1 unknown) · 5 chars/s · 1 asked again',
         ]);
         expect(terminal.lines).toEqual(seen[1]?.slice(0, 4));
@@ -129,7 +129,7 @@ describe('a run on a terminal', () => {
           '100 jobs into answers, 90 of them finished by an earlier run',
           expect.stringMatching(/^✓ one /),
           expect.stringMatching(/^✓ two /),
-          '━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━───  92/100  92 %  about 40 s left  10 s',
+          '━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━───  92/100  92 %  about 40 s left  10 s so far',
           '12 jobs/min · 0.002 USD · 24 tokens in, 620 out',
         ]);
       },

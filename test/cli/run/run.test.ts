@@ -1,6 +1,7 @@
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import process from 'node:process';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -228,6 +229,24 @@ describe('bad input', () => {
     expect(existsSync(out)).toBe(false);
   });
 
+  it('--dry-run finds a file that is in the way, and counts what is finished', async () => {
+    const { asked, file, out } = await prepare(4);
+    await mkdir(out);
+    await writeFile(join(out, 'job-002.txt'), 'mine');
+    const refused = run([file, '-o', out, '--dry-run']);
+    expect(await refused.exitCode).toBe(2);
+    expect(refused.stderr.text).toContain('job-002.txt (line 3) is there already');
+    expect(await readdir(out)).toEqual(['job-002.txt']);
+    await rm(out, { recursive: true });
+    await run([file, '-o', out]).exitCode;
+    const before = asked.length;
+    const dry = run([file, '-o', out, '--dry-run']);
+    expect(await dry.exitCode).toBe(0);
+    expect(dry.stdout.text).toContain('4 of them an earlier run has finished');
+    expect(asked).toHaveLength(before);
+    expect(await readdir(join(out, '.millrace'))).toEqual(['journal']);
+  });
+
   it('a footer in a file for programs is refused', async () => {
     const { file, out } = await prepare(1);
     const { stderr, exitCode } = run([file, '-o', out, '--footer', '--format', 'json']);
@@ -264,6 +283,19 @@ describe('budgets', () => {
     expect((await reportIn(out)).totals.outcomes).toMatchObject({ complete: 1, pending: 5 });
     expect(await run(args, { stdin: jobs, env }).exitCode).toBe(0);
     expect(finalFiles(out).size).toBe(6);
+  });
+});
+
+describe('a budget', () => {
+  it('that a provider does not count is told of', async () => {
+    const { file, out } = await prepare(8);
+    const { stdout, exitCode } = run([file, '-o', out, '--max-cost', '1', '--plain'], {
+      terminal: { columns: 100, rows: 30 },
+    });
+    expect(await exitCode).toBe(0);
+    expect(stdout.text).toContain('polargrid does not tell what an answer costs: --max-cost cannot count it');
+    expect(stdout.text.match(/polargrid does not tell/g)).toHaveLength(1);
+    expect(stdout.text).not.toContain('\u001b[?25l'); // --plain holds on a terminal too
   });
 });
 
@@ -341,6 +373,70 @@ describe('Ctrl-C', () => {
     first.child.kill('SIGKILL');
     await first.exitCode;
     expect(await spawnCLI(program, args, JOB_KEYS).exitCode).toBe(0);
+  });
+});
+
+describe('Ctrl-C while nothing runs', () => {
+  it('ends a run that waits for its jobs on standard input', { timeout: 60_000 }, async () => {
+    const folder = await temporaryFolder();
+    const program = await bundleCLI(folder);
+    const out = join(folder, 'out');
+    const child = spawn(process.execPath, [program, 'run', '-', '-o', out], { stdio: ['pipe', 'pipe', 'pipe'] });
+    onTestFinished(() => {
+      child.kill('SIGKILL');
+    });
+    child.stdin.write('{"id":"a",'); // read when the program listens to signals
+    await new Promise((resolve) => child.stdin.write('\n'.repeat(1_000_000), resolve));
+    child.kill('SIGINT');
+    expect(await once(child, 'close')).toEqual([130, null]);
+    expect(existsSync(out)).toBe(false);
+  });
+
+  it('waits for no gate that is closed', { timeout: 60_000 }, async () => {
+    const server = await startProviderServer({ script: () => ({ status: 429, headers: { 'retry-after': '60' } }) });
+    onTestFinished(() => server.close());
+    const folder = await temporaryFolder();
+    const out = join(folder, 'out');
+    const whom = { provider: 'polargrid', model: 'm', baseUrl: server.baseURLs.polargrid };
+    const jobs = Array.from({ length: 9 }, (_, index) =>
+      JSON.stringify({ id: `n${String(index)}`, prompt: 'x', ...whom }),
+    );
+    const started = run(['-', '-o', out, '--concurrency', '4', '--json'], { stdin: jobs.join('\n') });
+    await started.stdout.transcript.waitFor(/"type":"retry"/);
+    started.stop();
+    expect(await started.exitCode).toBe(130);
+    expect((await reportIn(out)).totals.outcomes).toMatchObject({ stopped: 4, pending: 5 });
+    expect((await readdir(out)).filter((name) => name.includes('.partial'))).toEqual([]);
+  });
+});
+
+describe('a journal that is elsewhere', () => {
+  it('by a link to another disk, is no hindrance', async (test) => {
+    const { jobs, file, out } = await prepare(2);
+    const disk = await mkdtemp('/dev/shm/millrace-').catch(() => undefined);
+    if (disk === undefined) {
+      test.skip('there is no other disk here');
+      return;
+    }
+    onTestFinished(() => rm(disk, { recursive: true }));
+    await mkdir(out);
+    await symlink(disk, join(out, '.millrace'));
+    const { exitCode, stderr } = run([file, '-o', out]);
+    expect(await exitCode, stderr.text).toBe(0);
+    expect(finalFiles(out)).toEqual(expectedFiles(jobs));
+    expect((await reportIn(out)).jobs).toHaveLength(2);
+  });
+});
+
+describe('a report', () => {
+  it('that cannot be written is told on one line, and leaves no draft', async () => {
+    const { jobs, file, out } = await prepare(2);
+    await mkdir(join(out, 'report.json'), { recursive: true });
+    const { exitCode, stderr } = run([file, '-o', out]);
+    expect(await exitCode).toBe(1);
+    expect(stderr.text).toMatch(/^millrace: .*report\.json could not be written: .*\n$/);
+    expect(finalFiles(out)).toEqual(expectedFiles(jobs));
+    expect((await readdir(out)).filter((name) => name.startsWith('.'))).toEqual(['.millrace']);
   });
 });
 
