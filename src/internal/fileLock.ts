@@ -8,6 +8,9 @@ export interface LockOwner {
   readonly hostName: string | undefined;
 }
 
+/** So often a lock may be given back, and taken by another, between two looks at it. */
+const MAX_TRIES = 100;
+
 /**
  * Takes a lock that is free, or whose owner is dead: a file that names its owner.
  *
@@ -19,7 +22,7 @@ export interface LockOwner {
 export function takeLock(files: Files, path: string, refuse: (owner: LockOwner) => Error): void {
   const { processId: myId, hostName: myHost } = files;
   const me = [myId, performance.timeOrigin, myHost, files.startOf(myId)].filter((part) => part !== undefined).join(' ');
-  for (;;) {
+  for (let tries = 0; tries < MAX_TRIES; tries += 1) {
     if (files.createWith(path, me)) return;
     const owner = files.read(path);
     if (owner === undefined) continue; // it was given back just now
@@ -40,4 +43,5 @@ export function takeLock(files: Files, path: string, refuse: (owner: LockOwner) 
       files.remove(grave);
     }
   }
+  throw refuse({ processId: undefined, hostName: undefined });
 }
