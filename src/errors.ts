@@ -196,6 +196,25 @@ export class StreamsFailedError extends MillraceError {
   }
 }
 
+/**
+ * Why a store of streams failed. `unavailable`: it cannot be reached. `lease-lost`: another writer has the stream. `lost`: what was written
+ * is not there any more.
+ * @public
+ */
+export type StoreErrorReason = 'unavailable' | 'lease-lost' | 'lost';
+
+/** A store of streams could not do what it was asked for; `reason` says why. @public */
+export class StoreError extends MillraceError {
+  override readonly name = 'StoreError';
+  readonly code = 'ERR_STORE';
+  readonly reason: StoreErrorReason;
+
+  constructor(reason: StoreErrorReason, message: string, options: MillraceErrorOptions = {}) {
+    super(message, options);
+    this.reason = reason;
+  }
+}
+
 /** The caller's `AbortSignal` fired. Named as the platform names it; the signal's reason is the `cause`. @public */
 export class AbortError extends MillraceError {
   override readonly name = 'AbortError';

@@ -15,6 +15,8 @@ export {
   ProviderError,
   type ProviderErrorDetails,
   SinkError,
+  StoreError,
+  type StoreErrorReason,
   StreamsFailedError,
   StreamTimeoutError,
   type TimeoutPhase,
@@ -104,6 +106,15 @@ export type { ThinkingTag } from './protocol/inlineThinking.js';
 export type { JobJournal, JobRecord, JobState, OpenJobJournal } from './protocol/jobJournal.js';
 export { type EncodableSSE, encodeSSE } from './protocol/sseEncoder.js';
 export type { StandardIssue, StandardResult, StandardSchema } from './protocol/standardSchema.js';
+export type {
+  LeaseOptions,
+  StoredEntry,
+  StoredPage,
+  StoredState,
+  StreamLease,
+  StreamStore,
+  WriteReply,
+} from './protocol/streamStore.js';
 export type { TemplateShape, TemplateUse } from './protocol/template.js';
 export { asyncIterableFrom, type AsyncIterableFromOptions } from './sinks/asyncIterableFrom.js';
 export { collect, type Collected, type CollectOptions } from './sinks/collect.js';
@@ -115,6 +126,7 @@ export { type PageElement, toElement, type ToElementOptions } from './sinks/toEl
 export { toFile, type ToFileOptions } from './sinks/toFile.js';
 export { type NodeResponse, toNodeResponse, type ToNodeResponseOptions } from './sinks/toNodeResponse.js';
 export { toStdout, type ToStdoutOptions } from './sinks/toStdout.js';
+export { toStore, type ToStoreOptions } from './sinks/toStore.js';
 export { toTerminal, type ToTerminalOptions } from './sinks/toTerminal.js';
 export { fileJournal, type FileJournalOptions } from './sources/fileJournal.js';
 export { fromAsyncIterable } from './sources/fromAsyncIterable.js';
@@ -123,6 +135,7 @@ export { fromHTTP, type FromHTTPOptions, type HTTPResponse } from './sources/fro
 export { fromNodeReadable, type NodeReadable } from './sources/fromNodeReadable.js';
 export { fromReadableStream } from './sources/fromReadableStream.js';
 export { fromSSE, type FromSSEOptions, type SSEReconnect } from './sources/fromSSE.js';
+export { fromStore, type FromStoreOptions } from './sources/fromStore.js';
 export type { JobReceipt } from './sources/jobReceipt.js';
 export { type Keyed, mergeStreams, type MergeStreamsOptions, type StreamsByKey } from './sources/mergeStreams.js';
 export { raceStreams, type RaceStreamsOptions } from './sources/raceStreams.js';

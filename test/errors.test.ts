@@ -13,6 +13,7 @@ import {
   ProtocolError,
   ProviderError,
   SinkError,
+  StoreError,
   StreamsFailedError,
   StreamTimeoutError,
   ValidationError,
@@ -31,6 +32,7 @@ const all: readonly [string, string, MillraceError][] = [
   ['ValidationError', 'ERR_VALIDATION', new ValidationError('m', [{ path: 'a', message: 'no' }])],
   ['SinkError', 'ERR_SINK', new SinkError('m')],
   ['NoResumePlanError', 'ERR_NO_RESUME_PLAN', new NoResumePlanError('m')],
+  ['StoreError', 'ERR_STORE', new StoreError('lost', 'm')],
   ['StreamsFailedError', 'ERR_STREAMS_FAILED', new StreamsFailedError('m', new Map([['a', 1]]))],
   ['AbortError', 'ERR_ABORTED', new AbortError('m')],
 ];

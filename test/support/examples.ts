@@ -30,6 +30,8 @@ declare const messages: import('millrace/providers').ChatMessage[];
 declare const signal: AbortSignal;
 declare const api: import('millrace/providers').Polargrid;
 declare const call: import('millrace').Call;
+declare const store: import('millrace').StreamStore;
+declare const res: import('millrace').NodeResponse;
 declare const stream: import('rxjs').Observable<import('millrace').StreamEvent>;
 declare const read: (url: string) => Promise<string>;
 declare const log: (...values: unknown[]) => void;
