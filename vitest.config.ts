@@ -10,6 +10,8 @@ export default defineConfig({
       { find: /^#templates$/, replacement: source('protocol/template.ts') },
       { find: /^millrace\/providers$/, replacement: source('providers/index.ts') },
       { find: /^millrace\/react$/, replacement: source('react/index.ts') },
+      { find: /^millrace\/redis$/, replacement: source('redis/index.ts') },
+      { find: /^millrace\/sqlite$/, replacement: source('sqlite/index.ts') },
       { find: /^millrace\/testing$/, replacement: source('testing/index.ts') },
       { find: /^millrace$/, replacement: source('index.ts') },
     ],

@@ -34,8 +34,10 @@ const LEFT_OUT = [
   'test/providers/*Recordings.test.ts',
   'test/providers/detectDialect.test.ts',
   'test/react/**', // a browser, too
+  'test/redis/**', // processes that are killed again and again
   'test/sinks/frontEnds.test.ts', // a browser, too
   'test/soak/**',
+  'test/sqlite/**', // an engine of its own, and processes again
   'test/support/chromium.test.ts',
   'test/truth/allRecordings.test.ts',
   'test/truth/anyChunking.test.ts',

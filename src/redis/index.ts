@@ -1,0 +1,1 @@
+export { type RedisConnection, redisStore, type RedisStoreOptions } from './redisStore.js';

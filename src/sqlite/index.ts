@@ -1,0 +1,1 @@
+export { sqliteStore, type SQLiteStoreOptions } from './sqliteStore.js';
