@@ -7,7 +7,7 @@ import { fileReason } from './fileReason.js';
 import type { Flow } from './flow.js';
 import type { Enclosure, Files } from './io.js';
 import { draw } from './operate.js';
-import { type OnPartial, openPartial, type PartialFile } from './partialFile.js';
+import { type OnPartial, openOwnPartial, openPartial, type PartialFile } from './partialFile.js';
 import { type OutputSelection, selectOutput } from './selectOutput.js';
 import { addFailure, tellEnding } from './tellEnding.js';
 import { type Extent, TextFileWriter } from './textFileWriter.js';
@@ -59,6 +59,8 @@ export interface FileSinkOptions extends ToFileOptions {
   readonly beforePublish?: ((receipt: Receipt) => Promise<void>) | undefined;
   /** Leaves no `.partial` behind in which there is nothing, unless that is a whole answer. @defaultValue only where it was left before anything came */
   readonly removesEmpty?: boolean | undefined;
+  /** Whose unfinished file it is, among those that nobody's lock tells apart, and whose was there before. @defaultValue a lock tells */
+  readonly owner?: { readonly token: string; readonly earlier: string | undefined } | undefined;
 }
 
 /** One stream on its way into a file; see `toFile`. */
@@ -99,14 +101,17 @@ export class FileSink {
 
   /** Everything that can be known before the paid request is checked here. Without a file there is nothing to do. */
   #open(): PartialFile | undefined {
-    const { ifExists = 'error', onPartial = 'replace', parents = false, within } = this.#options;
+    const { ifExists = 'error', onPartial = 'replace', parents = false, within, owner } = this.#options;
     if (within !== undefined) {
       this.#enclosure = this.#files.enclose(within, this.#path, parents);
       this.#path = this.#enclosure.path;
     } else if (parents) this.#files.makeParents(this.#path);
     const exists = this.#files.exists(this.#path);
     if (!exists || ifExists === 'overwrite') {
-      const partial = openPartial(this.#files, this.#path, onPartial);
+      const partial =
+        owner === undefined
+          ? openPartial(this.#files, this.#path, onPartial)
+          : openOwnPartial(this.#files, this.#path, owner.token, owner.earlier);
       const place = this.#placeOf(partial); // again, since a folder may have been exchanged meanwhile
       if (place === 'right') return partial;
       void partial.file.close().catch(() => undefined); // nothing was written: the place is what is wrong

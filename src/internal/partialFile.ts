@@ -12,8 +12,8 @@ export class PartialFile {
   readonly #files: Files;
   readonly #target: string;
 
-  constructor(files: Files, target: string, file: WritableFile) {
-    this.path = partialOf(target);
+  constructor(files: Files, target: string, file: WritableFile, token?: string) {
+    this.path = partialOf(target, token);
     this.file = file;
     this.#files = files;
     this.#target = target;
@@ -22,7 +22,7 @@ export class PartialFile {
   /** Gives the closed file its name. A taken name is left alone unless it may be replaced. */
   publish(mayReplace: boolean): void {
     if (mayReplace) this.#files.replace(this.path, this.#target);
-    else if (!this.#files.publish(this.path, this.#target)) throw isTaken(this.#target);
+    else if (!this.#files.publish(this.path, this.#target)) throw isTaken(this.#target, this.path);
   }
 
   /** Removes the closed file. */
@@ -55,13 +55,30 @@ export function openPartial(files: Files, target: string, onPartial: OnPartial):
 }
 
 /**
+ * Opens `<target>.<token>.partial` for the one who has the token, whom nobody else stands beside.
+ * @param earlier - the token of whoever had the target before: what is left of it is removed
+ */
+export function openOwnPartial(files: Files, target: string, token: string, earlier: string | undefined): PartialFile {
+  if (earlier !== undefined) files.remove(partialOf(target, earlier));
+  const path = partialOf(target, token);
+  const file = files.create(path);
+  if (file === undefined) throw isOwned(path);
+  return new PartialFile(files, target, file, token);
+}
+
+/**
  * Gives a written file the name that its writer, which was killed, did not come to give it; or finds that it has.
- * @param bytes - how long it is
+ * @param written - its bytes, whether it may replace a file, and the token of whoever wrote it
  * @returns false where there is no such file
  * @throws SinkError where the name is somebody else's meanwhile
  */
-export function finishPublishing(files: Files, target: string, bytes: number, mayReplace: boolean): boolean {
-  const path = partialOf(target);
+export function finishPublishing(
+  files: Files,
+  target: string,
+  written: { readonly bytes: number; readonly mayReplace: boolean; readonly token: string | undefined },
+): boolean {
+  const { bytes, mayReplace, token } = written;
+  const path = partialOf(target, token);
   if (files.sizeOf(path) !== bytes) {
     if (files.sizeOf(target) !== bytes) return false;
   } else if (mayReplace) {
@@ -69,21 +86,22 @@ export function finishPublishing(files: Files, target: string, bytes: number, ma
     files.remove(path); // a move between two names of one file does nothing
   } else if (!files.publish(path, target)) {
     // It had both names for a moment, or somebody else took its own.
-    if (files.sizeOf(target) !== bytes || files.read(path) !== files.read(target)) throw isTaken(target);
+    if (files.sizeOf(target) !== bytes || files.read(path) !== files.read(target)) throw isTaken(target, path);
     files.remove(path);
   }
   files.remove(lockOf(path));
   return true;
 }
 
-function isTaken(target: string): SinkError {
-  return new SinkError(`${target} was made by somebody else meanwhile; the text is in ${partialOf(target)}`, {
+function isTaken(target: string, path: string): SinkError {
+  return new SinkError(`${target} was made by somebody else meanwhile; the text is in ${path}`, {
     context: { path: target },
   });
 }
 
-function partialOf(target: string): string {
-  return `${target}.partial`;
+/** Where a file is until it is whole. */
+export function partialOf(target: string, token?: string): string {
+  return token === undefined ? `${target}.partial` : `${target}.${token}.partial`;
 }
 
 function lockOf(path: string): string {

@@ -17,10 +17,23 @@ export interface JobRecord {
   readonly workId?: string | undefined;
   /** Its last one: from `written` on, and where it ended otherwise. */
   readonly receipt?: Receipt | undefined;
+  /** The `token` of the run that wrote its file; see {@link OpenJobJournal}. */
+  readonly token?: string | undefined;
 }
 
 /** A journal that one run has to itself. @public */
 export interface OpenJobJournal {
+  /**
+   * Where the files are shared by runs that know nothing of each other but through the journal: names this one among all that had the same
+   * job. Its unfinished files are `<file>.<token>.partial`, so that one that sleeps and goes on late meets no other's.
+   * @defaultValue the folder is this run's alone
+   */
+  readonly token?: string | undefined;
+  /**
+   * Whether the job is this run's still, for all that is known here; looked at before each request, which is not sent otherwise.
+   * @defaultValue it is
+   */
+  readonly holds?: (() => boolean) | undefined;
   /** What was written of a job last; undefined where nothing was. */
   read(key: string): Promise<JobRecord | undefined>;
   /**

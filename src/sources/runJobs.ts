@@ -1,19 +1,19 @@
 import { io } from '#io';
 import { Observable, type OperatorFunction, type SchedulerLike, type Subscriber, Subscription, throwError } from 'rxjs';
-import { AbortError, type HTTPError, isMillraceError, isRetryable, SinkError } from '../errors.js';
+import { AbortError, type HTTPError, isMillraceError, isRetryable, SinkError, StoreError } from '../errors.js';
 import { requirePath } from '../internal/fileName.js';
-import { fileReason } from '../internal/fileReason.js';
-import { FileSink, type ToFileOptions } from '../internal/fileSink.js';
+import type { ToFileOptions } from '../internal/fileSink.js';
 import { FINISH_REASONS } from '../internal/finishReasons.js';
 import { outside, runApart } from '../internal/flow.js';
 import { hasCode } from '../internal/hasCode.js';
 import { hostOfCall } from '../internal/hostOfCall.js';
-import type { Files } from '../internal/io.js';
+import { isDiskBroken } from '../internal/isDiskBroken.js';
 import { isRefusal } from '../internal/isRefusal.js';
 import { feedOf, type JobFeed } from '../internal/jobFeed.js';
+import { JobFiles } from '../internal/jobFiles.js';
+import { type JobOutlet, type JobPlace, JobSinks } from '../internal/jobOutlet.js';
 import { onAbort } from '../internal/onAbort.js';
 import { operate } from '../internal/operate.js';
-import { finishPublishing } from '../internal/partialFile.js';
 import { requireAtLeast, requireOneOf } from '../internal/require.js';
 import { running } from '../internal/running.js';
 import { tapWork } from '../internal/tapWork.js';
@@ -153,22 +153,39 @@ export function runJobs<Job>(jobs: Jobs<Job>, options: RunJobsOptions<Job>): Obs
   timeout(options.timeout);
   retryOnDisconnect(retryOf(options));
   return new Observable<JobReceipt<Job>>((subscriber) => {
-    void new Run(jobs, options, files, subscriber).start();
+    const outlet = new JobFiles(files, options);
+    const { journal = fileJournal(files.resolve('.millrace', outlet.where), options) } = options;
+    void new Run(jobs, { ...options, journal }, outlet, subscriber).start();
   });
 }
 
+/** Like `runJobs`, into any sinks. */
+export function runIntoSinks<Job>(jobs: Jobs<Job>, options: SinkRunOptions<Job>): Observable<JobReceipt<Job>> {
+  return new Observable<JobReceipt<Job>>((subscriber) => {
+    void new Run(jobs, options, new JobSinks(options.sink, options.publishOn), subscriber).start();
+  });
+}
+
+/** How `runIntoSinks` asks. */
+export interface SinkRunOptions<Job> extends RunOptions<Job> {
+  /** Makes what a job's answer goes into. One that is taken whole is not asked for again. */
+  readonly sink: (job: Job) => OperatorFunction<StreamEvent | string, Receipt>;
+}
+
+/** What is asked, wherever it goes. */
+interface RunOptions<Job> extends Omit<RunJobsOptions<Job>, 'dir' | 'file'> {
+  readonly journal: JobJournal;
+}
+
 const DEFAULT_LIMITS: TimeoutOptions = { firstContentMs: 300_000, contentIdleMs: 120_000 };
-/** What the disk says when no file of the run can be written any more. */
-const DISK_IS_BROKEN: ReadonlySet<unknown> = new Set(['ENOSPC', 'EDQUOT', 'EROFS', 'EIO']);
 /** What a server says of work that it does not have any more, or that is not this account's. */
 const IS_GONE: ReadonlySet<number> = new Set([403, 404, 410]);
 
 class Run<Job> {
   readonly #jobs: Jobs<Job>;
-  readonly #options: RunJobsOptions<Job>;
+  readonly #options: RunOptions<Job>;
   readonly #subscriber: Subscriber<JobReceipt<Job>>;
-  readonly #files: Files;
-  readonly #dir: string;
+  readonly #outlet: JobOutlet<Job>;
   readonly #gate: Gate;
   readonly #retry: RetryOnDisconnectOptions;
   /** The jobs' streams are nobody's below: what is emitted are receipts. */
@@ -176,8 +193,6 @@ class Run<Job> {
   readonly #streams = new Subscription();
   readonly #underWay: Set<UnderWay> = new Set();
   readonly #keys: Set<string> = new Set();
-  readonly #folders: Set<string> = new Set();
-  readonly #durableFolders: Set<string> = new Set();
   #journal: OpenJobJournal | undefined;
   #feed: JobFeed<Job> | undefined;
   #running = 0;
@@ -190,19 +205,23 @@ class Run<Job> {
   /** What the run ends with. */
   #failure: { readonly error: unknown } | undefined;
 
-  constructor(jobs: Jobs<Job>, options: RunJobsOptions<Job>, files: Files, subscriber: Subscriber<JobReceipt<Job>>) {
-    const { dir, gate, concurrency = 20, scheduler } = options;
+  constructor(
+    jobs: Jobs<Job>,
+    options: RunOptions<Job>,
+    outlet: JobOutlet<Job>,
+    subscriber: Subscriber<JobReceipt<Job>>,
+  ) {
+    const { gate, concurrency = 20, scheduler } = options;
     this.#jobs = jobs;
     this.#options = options;
     this.#subscriber = subscriber;
-    this.#files = files;
-    this.#dir = files.resolve(dir);
+    this.#outlet = outlet;
     this.#gate = gate ?? createGate({ perKey: concurrency, adapt: true, scheduler });
     this.#retry = retryOf(options);
   }
 
   async start(): Promise<void> {
-    const { journal, signal, stop, fsync, maxWaiting = 65_536 } = this.#options;
+    const { journal, signal, stop, maxWaiting = 65_536 } = this.#options;
     this.#subscriber.add(() => {
       this.#leave();
     });
@@ -213,8 +232,7 @@ class Run<Job> {
       this.#stop();
     });
     try {
-      this.#journal = await (journal ?? fileJournal(this.#files.resolve('.millrace', this.#dir), { fsync })).open();
-      this.#tidy(this.#dir);
+      this.#journal = await journal.open();
       if (this.#isOpen) this.#feed = feedOf(this.#jobs, this.#subscriber, maxWaiting);
     } catch (error) {
       this.#fail(error);
@@ -280,14 +298,13 @@ class Run<Job> {
     if (typeof key !== 'string' || key === '') throw new TypeError(`key must give a text, got ${String(key)}`);
     if (this.#keys.has(key)) throw new TypeError(`runJobs got two jobs named ${JSON.stringify(key)}`);
     this.#keys.add(key);
-    const path = this.#pathOf(job);
+    const token = this.#journal?.token;
+    const place = this.#outlet.placeOf(job, token);
     const known = await this.#read(key);
-    if (known?.receipt !== undefined) {
-      const receipt = await this.#finished(known, known.receipt, path);
-      if (receipt !== undefined) return { ...receipt, key, job, runs: known.runs };
-    }
+    const receipt = known && (await this.#finished(known, place));
+    if (receipt !== undefined) return { ...receipt, key, job, runs: known?.runs ?? 0 };
     if (this.#isStopped) return undefined;
-    const begun: Begun = { key, state: 'begun', runs: (known?.runs ?? 0) + 1, workId: workOf(known) };
+    const begun: Begun = { key, state: 'begun', runs: (known?.runs ?? 0) + 1, workId: workOf(known), token };
     await this.#write(begun, false);
     if (this.#isStopped) {
       await this.#write(known ?? { key, state: 'ended', runs: 0 }, false);
@@ -297,67 +314,23 @@ class Run<Job> {
     this.#underWay.add(underWay);
     try {
       onStart?.(job);
-      return { ...(await this.#stream(job, underWay, path)), key, job, runs: begun.runs };
+      return { ...(await this.#stream(job, underWay, place, known?.token)), key, job, runs: begun.runs };
     } finally {
       this.#underWay.delete(underWay);
     }
   }
 
-  #pathOf(job: Job): string {
-    const file = this.#options.file(job);
-    requirePath('file', file);
-    const path = this.#files.resolve(file, this.#dir);
-    if (!this.#files.isBelow(this.#dir, path)) {
-      throw new TypeError(`file must give a path inside ${this.#dir}, got ${JSON.stringify(file)}`);
-    }
-    const folder = this.#files.resolve('..', path);
-    if (!this.#folders.has(folder)) this.#tidy(folder);
-    return path;
-  }
-
-  #tidy(folder: string): void {
-    this.#folders.add(folder);
-    try {
-      this.#files.removeDrafts(folder);
-    } catch {
-      // What is wrong with the folder is told by whoever writes into it.
-    }
-  }
-
-  /**
-   * What there is to say of a job that is finished. One that lacks but its file's name, since its run was killed at that moment, is given it.
-   * @returns nothing where it must be asked
-   */
-  async #finished(known: JobRecord, receipt: Receipt, path: string): Promise<Receipt | undefined> {
-    const { ifExists, fsync = true } = this.#options;
-    const { state } = known;
-    const finished: Receipt = { ...receipt, where: path, skipped: true };
-    if (state === 'published') return this.#isThere(path) ? finished : undefined;
-    if (state !== 'written') return undefined;
-    try {
-      if (!finishPublishing(this.#files, path, receipt.bytes, ifExists === 'overwrite')) return undefined;
-      if (fsync) await this.#files.syncFolder(path);
-    } catch (cause) {
-      if (ifExists === 'skip' && this.#isThere(path)) return undefined; // somebody else's will do
-      const error = unnamed(path, cause);
-      if (isDiskBroken(error)) this.#fail(error, 'stop');
-      const { name, code, message } = error;
-      return { ...unasked(receipt), outcome: 'failed', error: { name, code, message }, where: `${path}.partial` };
-    }
-    await this.#write({ ...known, state: 'published' }, true);
-    return finished;
-  }
-
-  #isThere(path: string): boolean {
-    try {
-      return this.#files.exists(path);
-    } catch {
-      return false; // something else has the name, or it cannot be looked at: whoever writes tells
-    }
+  async #finished(known: JobRecord, place: JobPlace): Promise<Receipt | undefined> {
+    const finished = known.receipt && (await place.finished(known, known.receipt));
+    if (finished === undefined) return undefined;
+    const { receipt, isNew, error } = finished;
+    if (isDiskBroken(error)) this.#fail(error, 'stop');
+    if (isNew) await this.#write({ ...known, state: 'published' }, true);
+    return receipt;
   }
 
   /** Asks, writes, and resolves when the file is closed, however that came, and the journal knows. */
-  async #stream(job: Job, underWay: UnderWay, path: string): Promise<Receipt> {
+  async #stream(job: Job, underWay: UnderWay, place: JobPlace, earlier: string | undefined): Promise<Receipt> {
     const { transform = (events): Observable<StreamEvent> => events } = this.#options;
     const { begun, halt } = underWay;
     let events: Observable<StreamEvent | string>;
@@ -368,10 +341,12 @@ class Run<Job> {
     }
     let isWritten = false;
     let error: unknown;
-    const sink = this.#sink(path, async (receipt) => {
-      await this.#makeDurable(path);
-      await this.#write({ ...begun, state: 'written', receipt }, true);
-      isWritten = true;
+    const sink = place.sink({
+      earlier,
+      beforePublish: async (receipt) => {
+        await this.#write({ ...begun, state: 'written', receipt }, true);
+        isWritten = true;
+      },
     });
     const receipt = await new Promise<Receipt>((resolve) => {
       this.#apart(() => {
@@ -386,30 +361,10 @@ class Run<Job> {
       this.#leaveIfUnasked(underWay);
     });
     if (isDiskBroken(error)) this.#fail(error, 'stop');
+    if (place.isTaken(receipt)) isWritten = true;
     // An answer that is whole and has no name is given it by the next run.
     if (!isWritten || receipt.outcome === 'complete') await this.#write(ended(underWay, receipt, isWritten), true);
     return receipt;
-  }
-
-  /** The folders on the way to a file are made durable once: one that was made may be lost with the power, and all that is in it. */
-  async #makeDurable(path: string): Promise<void> {
-    const { fsync = true } = this.#options;
-    const folder = this.#files.resolve('..', path);
-    if (!fsync || this.#durableFolders.has(folder)) return;
-    await this.#files.syncFolder(folder); // the one that it is in
-    if (folder !== this.#dir) await this.#makeDurable(folder);
-    this.#durableFolders.add(folder);
-  }
-
-  #sink(
-    path: string,
-    beforePublish: (receipt: Receipt) => Promise<void>,
-  ): OperatorFunction<StreamEvent | string, Receipt> {
-    const { publishOn, ifExists, footer, fsync } = this.#options;
-    const options = { publishOn, ifExists, footer, fsync, within: this.#dir, parents: true, removesEmpty: true };
-    return operate((source, subscriber) => {
-      new FileSink(this.#files, path, { ...options, beforePublish }, subscriber).start(source);
-    });
   }
 
   /** A job's answer: of the work that it has already, where that is still there, or of its call. */
@@ -440,6 +395,12 @@ class Run<Job> {
       this.#note(Object.assign(begun, { workId }));
     });
     const sent = operate<StreamEvent, StreamEvent>((source, subscriber) => {
+      if (this.#journal?.holds?.() === false) {
+        subscriber.error(
+          new StoreError('lease-lost', `The job ${JSON.stringify(begun.key)} may be another run's by now`),
+        );
+        return;
+      }
       underWay.isSent = true;
       source.subscribe(subscriber);
     });
@@ -529,7 +490,7 @@ class Run<Job> {
   }
 
   #fail(error: unknown, then: 'drain' | 'stop' = 'drain'): void {
-    this.#failure ??= { error: then === 'stop' ? stopped(this.#dir, error) : error };
+    this.#failure ??= { error: then === 'stop' ? stopped(this.#outlet.where, error) : error };
     if (then === 'stop') this.#stop();
     else this.#drain();
   }
@@ -580,12 +541,17 @@ function ended(underWay: UnderWay, receipt: Receipt, isPublished: boolean): JobR
   const runsOn = outcome === 'interrupted' || (outcome === 'stopped' && isLeftAlone);
   const isNone = skipped === true || (outcome === 'stopped' && isUnasked(underWay));
   const runs = isNone ? begun.runs - 1 : begun.runs;
-  const { key } = begun;
-  return { key, runs, state: isPublished ? 'published' : 'ended', workId: runsOn ? begun.workId : undefined, receipt };
+  const { key, token } = begun;
+  const state = isPublished ? 'published' : 'ended';
+  return { key, runs, state, workId: runsOn ? begun.workId : undefined, receipt, token };
 }
 
 /** How a job is asked again. Work that can be gone on with is left to a next run, and costs nothing twice. */
-function retryOf<Job>({ attach, retry = {}, scheduler }: RunJobsOptions<Job>): RetryOnDisconnectOptions {
+function retryOf<Job>({
+  attach,
+  retry = {},
+  scheduler,
+}: Omit<RunJobsOptions<Job>, 'dir' | 'file'>): RetryOnDisconnectOptions {
   return {
     ...retry,
     count: retry.count ?? 10,
@@ -622,26 +588,6 @@ async function unlessAborted<T>(signal: AbortSignal, promise: Promise<T>): Promi
   } finally {
     forget();
   }
-}
-
-/** A receipt of which nothing was in this run. */
-function unasked({ timings: { startedAt }, ...receipt }: Receipt): Receipt {
-  const none = { attempts: 0, restarts: 0, warnings: [], requestIds: [] } as const;
-  return { ...receipt, ...none, usage: { provenance: 'unknown' }, timings: { startedAt, totalMs: 0 } };
-}
-
-function unnamed(path: string, cause: unknown): SinkError {
-  if (cause instanceof SinkError) return cause;
-  const { code, message } = cause as Error & { code?: string }; // the file system's own
-  const why = fileReason(code) ?? message;
-  return new SinkError(`${path} could not be given its name: ${why}; the text is in ${path}.partial`, {
-    context: { path, code },
-    cause,
-  });
-}
-
-function isDiskBroken(error: unknown): boolean {
-  return hasCode(error, 'ERR_SINK') && DISK_IS_BROKEN.has(error.context['code']);
 }
 
 function stopped(dir: string, cause: unknown): SinkError {
