@@ -42,6 +42,11 @@ export function isEndId(id: string): boolean {
   return END.test(id);
 }
 
+/** Whether this may be an id under which an event was told. */
+export function isToldId(id: string): boolean {
+  return END.test(id) || POINT.test(id);
+}
+
 function readPoint(id: string): Point | undefined {
   const match = POINT.exec(id);
   if (match === null) return undefined;
@@ -151,9 +156,12 @@ export class Rejoining {
   #held: StreamEvent[] = [];
   #heldChars = 0;
 
-  /** @param lastEventId - what the reader had; empty where it comes for the first time */
-  constructor(lastEventId: string) {
-    this.hasReader = lastEventId !== '';
+  /**
+   * @param lastEventId - what the reader had; empty where it comes for the first time, or nothing of that is told again
+   * @param hasReader - it has something
+   */
+  constructor(lastEventId: string, hasReader: boolean = lastEventId !== '') {
+    this.hasReader = hasReader;
     if (lastEventId === '') return;
     this.#had = readPoint(lastEventId);
     if (this.#had === undefined) this.#isLost = true;

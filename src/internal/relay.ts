@@ -13,8 +13,9 @@ import { type ErrorAnswer, errorAnswer, type ErrorResponse, withOverride } from 
 import { type Ending, Evidence, type Verdict } from './evidence.js';
 import { leaveAs } from './flow.js';
 import { draw } from './operate.js';
-import { isEndId, Rejoining } from './rejoining.js';
+import { isEndId, isToldId, Rejoining } from './rejoining.js';
 import { requireDelay, requireOneOf } from './require.js';
+import { afterOf } from './storedAfter.js';
 import { addFailure, tellEnding } from './tellEnding.js';
 
 /** How a stream is told to somebody else's front end. @public */
@@ -147,6 +148,7 @@ export class Relay implements OutletListener {
 
   #encoder: EventEncoder | undefined;
   #rejoining: Rejoining | undefined;
+  #isJoined = false;
   #upstream: Subscription | undefined;
   #headTimer: Subscription | undefined;
   #heartbeat: Subscription | undefined;
@@ -217,6 +219,7 @@ export class Relay implements OutletListener {
           this.#evidence.currentFlow();
           this.#ending = { kind: 'complete' };
           this.#guard(() => {
+            this.#join();
             for (const event of this.#rejoining?.end() ?? []) this.#send(event);
           });
         },
@@ -234,6 +237,18 @@ export class Relay implements OutletListener {
     const { method, lastEventId } = this.#request;
     // EventSource asks by GET, and nothing else comes back by itself.
     return this.#options.lastEventId ?? (method === 'GET' ? (lastEventId ?? '') : undefined);
+  }
+
+  /** A stored stream may be read on from where its reader is, which the request need not say. */
+  #join(): void {
+    if (this.#isJoined) return;
+    this.#isJoined = true;
+    if (this.#options.format !== 'millrace') return;
+    const after = afterOf(this.#evidence.currentFlow()?.facts.call);
+    const lastEventId = this.#lastEventId() ?? '';
+    // An EventSource comes back to the same URL with what it had last, which is more than that says.
+    if (after === undefined || (lastEventId !== '' && lastEventId !== after)) return;
+    this.#rejoining = isToldId(after) ? new Rejoining(after) : new Rejoining('', true);
   }
 
   readonly onRoom = (): void => {
@@ -277,6 +292,7 @@ export class Relay implements OutletListener {
 
   #take(item: StreamEvent | string): void {
     this.#evidence.note(item);
+    this.#join();
     if (this.#rejoining === undefined) {
       this.#send(item);
       return;

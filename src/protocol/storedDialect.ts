@@ -1,4 +1,4 @@
-import type { StreamEvent } from '../types.js';
+import type { Receipt, StreamEvent } from '../types.js';
 import type { Dialect } from './dialect.js';
 import { isRecord } from './errorBody.js';
 import { type MillraceChecks, MillraceDecoder } from './millraceDecoder.js';
@@ -68,4 +68,12 @@ export function placeIn(data: string): string {
 /** The lines in an entry. */
 export function linesIn(data: string): readonly string[] {
   return data.split('\n').slice(1);
+}
+
+/** The receipt of a stream whose last entry this is; undefined where it has not ended, or not with a complete answer. */
+export function receiptIn(data: string): Receipt | undefined {
+  const [line = ''] = linesIn(data).slice(-1);
+  const end: unknown = line === '' ? undefined : JSON.parse(line);
+  if (!isRecord(end) || end['type'] !== 'end' || end['outcome'] !== 'complete') return undefined;
+  return end['receipt'] as Receipt; // as toStore wrote it
 }

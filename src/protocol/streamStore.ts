@@ -28,6 +28,11 @@ export interface WriteReply {
   readonly position: string;
   /** Somebody wants the stream to be stopped. */
   readonly isStopAsked: boolean;
+  /**
+   * Milliseconds by the store's clock since the last reader left. Not there while the stream is read, where nobody has read it yet, and where the
+   * lease does not watch its readers.
+   */
+  readonly unreadMs?: number | undefined;
 }
 
 /**
@@ -51,10 +56,16 @@ export interface StreamLease {
   release(): Promise<void>;
 }
 
-/** How long a writer may be silent. @public */
+/** How a stream is taken. @public */
 export interface LeaseOptions {
-  /** Milliseconds by the store's clock after the last write or renewal; at least 1. */
+  /** How long the writer may be silent: milliseconds by the store's clock after the last write or renewal; at least 1. */
   readonly ttlMs: number;
+  /**
+   * Replies tell how long nobody has read the stream: `unreadMs`. Who follows it with `tail` is a reader, on whatever machine, and however slow;
+   * who asks with `read` alone is none. What is known of readers goes from one writer that watches them to the next.
+   * @defaultValue false: readers cost nothing then
+   */
+  readonly watchesReaders?: boolean | undefined;
 }
 
 /**
@@ -62,7 +73,7 @@ export interface LeaseOptions {
  * while they grow, on any machine that the store can be reached from. `millrace/sqlite` and `millrace/redis` have one each.
  *
  * Every method rejects with StoreError `unavailable` where the store cannot be reached, and with TypeError for an id that is empty, longer than
- * 256 characters, or holds a control character.
+ * 256 characters, or holds a control character or half a surrogate pair; so do a lease's for data or a note with such a half, which UTF-8 cannot say.
  * @public
  */
 export interface StreamStore {
@@ -71,13 +82,15 @@ export interface StreamStore {
    */
   lease(id: string, options: LeaseOptions): Promise<StreamLease | 'taken' | 'closed'>;
   /**
-   * What is there after a position (after none: from the beginning), at most so much as fits a message of the store.
+   * What is there after a position (after none, or `''`: from the beginning), at most so much as fits a message of the store.
    * The state is that after the page's last entry: a page of a closed stream that is not the last one says `open`.
    */
   read(id: string, after?: string): Promise<StoredPage>;
   /**
-   * What is there after a position, and then what comes, as it comes; nothing twice, nothing missed. Gives a page without entries when the stream is
-   * orphaned, and goes on with the next writer's. Ends after a page that is `closed`, `missing` or `trimmed`, and when the signal is aborted.
+   * What is there after a position (after none, or `''`: from the beginning), and then what comes, as it comes; nothing twice, nothing missed. Gives a
+   * page without entries once when the stream is orphaned; goes on when it is leased again, of which a page tells that is `open` and has no entries.
+   * Such a page is missing where the next writer's first entries came before it could be told, so nobody may count on it.
+   * Ends after a page that is `closed`, `missing` or `trimmed`, and when the signal is aborted.
    */
   tail(id: string, after: string | undefined, signal: AbortSignal): AsyncIterable<StoredPage>;
   /** Asks the writer to stop, on whatever machine it is; a stream that is orphaned hears of it when somebody takes it. */

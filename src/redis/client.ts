@@ -15,7 +15,8 @@ export async function openClient(url: string, load: () => Promise<Peer> = loadPe
   try {
     peer = await load();
   } catch (cause) {
-    const message = 'redisStore({ url }) needs ioredis 5.4 or later, which could not be loaded: npm install ioredis';
+    const message =
+      'millrace/redis needs ioredis 5.4 or later for a URL, which could not be loaded: npm install ioredis';
     throw new StoreError('unavailable', message, { cause });
   }
   return new peer.Redis(url, {

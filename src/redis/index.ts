@@ -1,1 +1,2 @@
-export { type RedisConnection, redisStore, type RedisStoreOptions } from './redisStore.js';
+export type { RedisConnection } from './redisConnection.js';
+export { redisStore, type RedisStoreOptions } from './redisStore.js';

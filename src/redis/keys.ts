@@ -7,6 +7,8 @@ export interface StreamKeys {
   readonly entries: string;
   /** A hash: whose the lease is, until when, and what was noted. */
   readonly lease: string;
+  /** A sorted set, where a writer wants to know: who reads the stream, and until when that counts, or when they left. */
+  readonly readers: string;
 }
 
 /** What a lane's news come by: one XREAD over any number of its streams. */
@@ -29,7 +31,8 @@ export function keyNames(prefix: string, lanes: number, owner: string): KeyNames
   return {
     of: (id) => {
       const lane = hash(id) % lanes;
-      return { lane, name: id, entries: `${tag(lane)}:e:${id}`, lease: `${tag(lane)}:l:${id}` };
+      const key = (kind: string): string => `${tag(lane)}:${kind}:${id}`;
+      return { lane, name: id, entries: key('e'), lease: key('l'), readers: key('r') };
     },
     lane: (lane) => ({ news: `${tag(lane)}:news`, wake: `${tag(lane)}:wake:${owner}` }),
   };

@@ -156,6 +156,13 @@ export class Watch {
     const last = rows.at(-1);
     if (last === undefined) return;
     this.#writtenAtMs = asyncScheduler.now();
+    const endsAtMs = this.#writtenAtMs + this.#ttlMs + AFTER_END_MS;
+    // Of a stream that nobody wrote when it was looked at.
+    if (this.#ttlMs > 0 && endsAtMs < this.#dueAtMs && this.readers.size > 0) {
+      this.#timer?.unsubscribe();
+      this.#dueAtMs = endsAtMs;
+      this.#arm();
+    }
     const readers = [...this.readers];
     this.listensAt = readers.some(({ isWaiting }) => isWaiting) ? last.entry.position : undefined;
     for (const reader of readers) reader.give(rows);

@@ -9,6 +9,9 @@ const MOST_ENTRIES = 1_000;
 /** and stops before it has more bytes of data than this; one entry it has anyway. */
 const MOST_BYTES = 256 * 1_024;
 
+/** A stream that nobody writes is looked at so often: its writer may come back without a word, or it may be deleted. */
+const ORPHANED_MS = 5_000;
+
 /** What a look at a stream has found. */
 export interface Look {
   readonly page: StoredPage;
@@ -20,17 +23,19 @@ export interface Look {
   readonly ttlMs: number;
   /** The last of the lane's news. */
   readonly news: string;
+  /** The writer wants to know of readers. */
+  readonly isWatched: boolean;
 }
 
 /** Reads what is there after a position, and how the stream stands then, in one step. */
 export async function lookAt(commands: Commands, keys: StreamKeys, news: string, after: string): Promise<Look> {
   const isWanted = after === '' || isPosition(after);
   // The script's reply, as scripts.ts says.
-  const [answer, rest, ttl, expires, told, raw] = (await commands.run(
+  const [answer, rest, ttl, expires, told, raw, watched] = (await commands.run(
     READ,
     [keys.entries, keys.lease, news],
     [isWanted ? after : '?', String(MOST_ENTRIES), String(MOST_BYTES)],
-  )) as readonly [StoredState | 'more', unknown, unknown, unknown, string, readonly RawRow[]];
+  )) as readonly [StoredState | 'more', unknown, unknown, unknown, string, readonly RawRow[], unknown];
   const all = raw.map(toRow);
   const rows = chained(all, after);
   // Some entries before a gap are a page of their own; the next look is at the gap.
@@ -43,8 +48,9 @@ export async function lookAt(commands: Commands, keys: StreamKeys, news: string,
     page: pageOf(rows, state),
     state,
     isMore,
-    dueMs: state === 'open' ? Math.min(Number(rest), expiresMs) : expiresMs,
+    dueMs: Math.min(state === 'open' ? Number(rest) : ORPHANED_MS, expiresMs),
     ttlMs: Number(ttl),
     news: told,
+    isWatched: Number(watched) === 1,
   };
 }

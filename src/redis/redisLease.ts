@@ -24,6 +24,7 @@ export interface LeaseStart {
   readonly maxEntries: string;
   readonly last: StoredEntry | undefined;
   readonly note: string | undefined;
+  readonly watchesReaders: boolean;
   /** By the scheduler's clock, before the lease was asked for. */
   readonly askedAtMs: number;
 }
@@ -90,18 +91,19 @@ export class RedisLease implements StreamLease {
 
   async #ask(script: Script, args: readonly string[]): Promise<WriteReply> {
     const askedAtMs = asyncScheduler.now();
-    const [answer, position, stop] = await this.#run(script, args);
+    const [answer, position, stop, unread] = await this.#run(script, args);
     if (answer !== 'ok') throw this.#refused(answer as StoreErrorReason); // as the scripts say it
     this.#renewedAtMs = askedAtMs;
-    return { position: String(position), isStopAsked: Number(stop) === 1 };
+    const heard = { position: String(position), isStopAsked: Number(stop) === 1 };
+    return typeof unread === 'number' || typeof unread === 'string' ? { ...heard, unreadMs: Number(unread) } : heard;
   }
 
   #run(script: Script, args: readonly string[]): Promise<readonly unknown[]> {
-    const { keys, news, token, owner, ttlMs, expireMs } = this.#start;
+    const { keys, news, token, owner, ttlMs, expireMs, watchesReaders } = this.#start;
     const untilMs = Math.max(this.#renewedAtMs + ttlMs, asyncScheduler.now() + LAST_TRY_MS);
     return this.#commands.run(
       script,
-      [keys.entries, keys.lease, news],
+      [keys.entries, keys.lease, news, ...(watchesReaders ? [keys.readers] : [])],
       [token, owner, this.#position, String(ttlMs), expireMs, ...args],
       untilMs,
     );

@@ -1,20 +1,18 @@
 import { asyncScheduler } from 'rxjs';
+import { Presence, PRESENCE_LEASES, PRESENCE_MS, type ReaderMark } from '../internal/presence.js';
 import { requireDelay, requireInteger } from '../internal/require.js';
-import { redactURL } from '../internal/redactURL.js';
 import type { LeaseOptions, StoredPage, StreamLease, StreamStore } from '../protocol/streamStore.js';
-import { type Client, closeClient, isCluster, openClient } from './client.js';
+import { closeClient, isCluster } from './client.js';
 import { Commands } from './commands.js';
-import { keyNames, type StreamKeys } from './keys.js';
+import { type KeyNames, keyNames, type StreamKeys } from './keys.js';
 import { Lane } from './lane.js';
 import { lookAt } from './look.js';
+import { type RedisConnection, requireConnection } from './redisConnection.js';
 import { RedisLease } from './redisLease.js';
 import { requireId } from './requireText.js';
 import { type RawRow, toRow } from './rows.js';
-import { LEASE, STOP } from './scripts.js';
+import { ATTEND, LEASE, STOP } from './scripts.js';
 import { follow } from './tail.js';
-
-/** A client of ioredis 5.4 or later, of one server or a cluster, that stays the caller's own; or where to connect to. @public */
-export type RedisConnection = Client | { readonly url: string };
 
 /** What {@link redisStore} may be told. All stores of the same streams need the same `prefix` and `lanes`. @public */
 export interface RedisStoreOptions {
@@ -40,6 +38,12 @@ export interface RedisStoreOptions {
    * @defaultValue 30,000: longer than most failovers take (chosen)
    */
   readonly maxWaitMs?: number | undefined;
+  /**
+   * Milliseconds for which this process counts as a reader of streams whose writers want to know, after it has last said so; at least 1. It
+   * says so three times in that time. So a process that was killed has left so long after, at most; or two leases of the writer, where that is longer.
+   * @defaultValue 30,000 (chosen: a process that is busy for a while is still there)
+   */
+  readonly presenceMs?: number | undefined;
 }
 
 /**
@@ -69,6 +73,7 @@ export interface RedisStoreOptions {
  */
 export function redisStore(redis: RedisConnection, options: RedisStoreOptions = {}): StreamStore {
   const { prefix = 'millrace', maxEntries = 1_000_000, expireMs = 86_400_000, maxWaitMs = 30_000 } = options;
+  const { presenceMs = PRESENCE_MS } = options;
   const open = requireConnection(redis);
   const { lanes = 'isCluster' in redis && redis.isCluster ? 16 : 1 } = options;
   if (typeof prefix !== 'string' || /[{}]/.test(prefix)) {
@@ -78,7 +83,7 @@ export function redisStore(redis: RedisConnection, options: RedisStoreOptions = 
   if (lanes > MOST_LANES) throw new RangeError(`lanes must be at most ${String(MOST_LANES)}, got ${String(lanes)}`);
   requireInteger(1, maxEntries === Number.POSITIVE_INFINITY ? {} : { maxEntries });
   requireInteger(1, expireMs === Number.POSITIVE_INFINITY ? {} : { expireMs });
-  requireDelay(1, { maxWaitMs });
+  requireDelay(1, { maxWaitMs, presenceMs });
   const names = keyNames(prefix, lanes, crypto.randomUUID());
   const commands = new Commands(open, maxWaitMs);
   const tailing = new Map<number, Lane>();
@@ -89,12 +94,26 @@ export function redisStore(redis: RedisConnection, options: RedisStoreOptions = 
     tailing.set(lane, made);
     return made;
   };
+  const present = new Map<number, Presence>();
+  const presenceOf = ({ lane }: StreamKeys): Presence => {
+    const known = present.get(lane);
+    if (known !== undefined) return known;
+    const made: Presence = new Presence(presenceMs, (marks) => {
+      const { keys, args } = attendance(names, presenceMs, marks);
+      return commands.run(ATTEND, keys, args, asyncScheduler.now() + made.everyMs);
+    });
+    present.set(lane, made);
+    return made;
+  };
   const newsOf = ({ lane }: StreamKeys): string => names.lane(lane).news;
   const text = (limit: number): string => (limit === Number.POSITIVE_INFINITY ? '0' : String(limit));
   let closing: Promise<void> | undefined;
 
   return {
-    lease: async (id: string, { ttlMs: given }: LeaseOptions): Promise<StreamLease | 'taken' | 'closed'> => {
+    lease: async (
+      id: string,
+      { ttlMs: given, watchesReaders = false }: LeaseOptions,
+    ): Promise<StreamLease | 'taken' | 'closed'> => {
       requireId(id);
       requireDelay(1, { ttlMs: given });
       const ttlMs = Math.ceil(given);
@@ -105,8 +124,8 @@ export function redisStore(redis: RedisConnection, options: RedisStoreOptions = 
       // The script's reply, as scripts.ts says.
       const [answer, token, note, position, fields] = (await commands.run(
         LEASE,
-        [keys.entries, keys.lease, news],
-        [owner, String(ttlMs), text(expireMs), keys.name],
+        [keys.entries, keys.lease, news, keys.readers],
+        [owner, String(ttlMs), text(expireMs), keys.name, watchesReaders ? '1' : '0'],
       )) as readonly ['ok' | 'taken' | 'closed', string, string | null, RawRow[0] | null, RawRow[1] | null];
       if (answer !== 'ok') return answer;
       return new RedisLease(commands, {
@@ -119,6 +138,7 @@ export function redisStore(redis: RedisConnection, options: RedisStoreOptions = 
         maxEntries: text(maxEntries),
         last: position === null || fields === null ? undefined : toRow([position, fields]).entry,
         note: note ?? undefined,
+        watchesReaders,
         askedAtMs,
       });
     },
@@ -135,6 +155,7 @@ export function redisStore(redis: RedisConnection, options: RedisStoreOptions = 
           return {
             commands,
             lane: laneOf(keys),
+            presence: presenceOf(keys),
             keys,
             look: (position) => lookAt(commands, keys, newsOf(keys), position),
           };
@@ -150,6 +171,10 @@ export function redisStore(redis: RedisConnection, options: RedisStoreOptions = 
     },
     close: () =>
       (closing ??= (async () => {
+        for (const marks of [...present.values()].flatMap((presence) => presence.close())) {
+          const { keys, args } = attendance(names, presenceMs, marks);
+          commands.tell(ATTEND, keys, args);
+        }
         const client = commands.close();
         await Promise.all([...tailing.values()].map((lane) => lane.close()));
         if (!('url' in redis)) return;
@@ -162,31 +187,21 @@ export function redisStore(redis: RedisConnection, options: RedisStoreOptions = 
 
 const MOST_LANES = 1_024;
 
-/** How the client is had. Nothing connects before the first command. */
-function requireConnection(redis: RedisConnection): () => Promise<Client> {
-  // JavaScript callers pass what the types exclude.
-  const given = redis as unknown;
-  if (typeof given !== 'object' || given === null) throw refused();
-  if (typeof (given as { evalsha?: unknown }).evalsha === 'function') {
-    // Of ioredis, by its name for the command.
-    const client = given as Client;
-    return () => Promise.resolve(client);
-  }
-  const { url } = given as { url?: unknown };
-  if (typeof url !== 'string') throw refused();
-  let parsed: URL;
-  try {
-    parsed = new URL(url);
-  } catch {
-    // Not quoted, since it may hold a password.
-    throw new TypeError('url must be one such as redis://HOST:PORT/DATABASE, and is none at all');
-  }
-  if (parsed.protocol !== 'redis:' && parsed.protocol !== 'rediss:') {
-    throw new TypeError(`url must begin with redis:// or rediss://, got ${redactURL(parsed)}`);
-  }
-  return () => openClient(url);
-}
-
-function refused(): TypeError {
-  return new TypeError('redis must be a client of ioredis, or { url }');
+/** What Redis is told of readers of one lane's streams. */
+function attendance(
+  names: KeyNames,
+  presenceMs: number,
+  marks: readonly ReaderMark[],
+): { readonly keys: readonly string[]; readonly args: readonly string[] } {
+  return {
+    keys: marks.flatMap(({ stream }) => {
+      const { lease, readers } = names.of(stream);
+      return [lease, readers];
+    }),
+    args: [
+      String(Math.ceil(presenceMs)),
+      String(PRESENCE_LEASES),
+      ...marks.flatMap(({ reader, isReading }) => [reader, isReading ? '1' : '0']),
+    ],
+  };
 }

@@ -7,11 +7,13 @@ export interface Script {
 // A stream is two keys. Its entries are a Redis stream, whose ids are `seq-token`: `seq` counts from 1 without a gap, `token` is
 // the writer's lease. So ids grow, none is given twice by two writers, and a write that is told again is known by them. Fields: `d` the
 // data, `p` the position before where another writer wrote that (else it is seq - 1 of the same writer), `c` on the last entry of all.
-// Its lease is a hash: `t` token, `o` owner, `e` end in ms, `w` length in ms, `s` a stop was asked, `n` the note.
+// Its lease is a hash: `t` token, `o` owner, `e` end in ms, `w` length in ms, `s` a stop was asked, `n` the note, `r` its readers are watched.
+// Only where they are, there is a third key: a sorted set of readers, each with the time until which it counts as one. One that leaves keeps
+// that time as its score. So the highest score says whether the stream is read, and if not, since when.
 // Scripts are replicated by their effects (the default since Redis 5), so TIME and `XADD *` mean the same on a replica and in the AOF.
 
 const COMMON = `
-local E, L, NEWS = KEYS[1], KEYS[2], KEYS[3]
+local E, L, NEWS, R = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local function field(row, name)
   local fields = row[2]
   for i = 1, #fields, 2 do if fields[i] == name then return fields[i + 1] end end
@@ -53,12 +55,18 @@ local function renew()
   local now = clock()
   redis.call('HSET', L, 'e', whole(now + ttl), 'w', whole(ttl))
   if expire > 0 then keep(ttl + expire) end
+  if not R then return false end
+  if expire > 0 then redis.call('PEXPIRE', R, whole(ttl + expire)) end
+  local score = redis.call('ZREVRANGE', R, 0, 0, 'WITHSCORES')[2]
+  local rest = score and tonumber(score) - now
+  return rest and rest <= 0 and -rest
 end
 `;
 
 /**
  * Adds entries, and closes the stream if so asked. ARGV: token, owner, expected last position, ttl, expire, maxEntries, 'close' or 'append', seq
- * of the first, data... Gives 'ok', the position, whether a stop was asked; or why not.
+ * of the first, data... Gives 'ok', the position, whether a stop was asked, and since how many ms nobody has read the stream, where its readers are
+ * watched (a fourth key) and it was read; or why not.
  */
 export const WRITE: Script = {
   verb: 'write',
@@ -105,11 +113,11 @@ else
 end
 if closing then
   redis.call('DEL', L)
+  if R then redis.call('DEL', R) end
   if expire > 0 then redis.call('PEXPIRE', E, whole(expire)) end
-else
-  renew()
+  return {'ok', at, m[3] and 1 or 0}
 end
-return {'ok', at, m[3] and 1 or 0}
+return {'ok', at, m[3] and 1 or 0, renew()}
 `,
 };
 
@@ -124,8 +132,7 @@ local why = refusal()
 if why then return {why} end
 if at ~= expected and at ~= ARGV[6] then return {'lost'} end
 if ARGV[7] then redis.call('HSET', L, 'n', ARGV[7]) end
-renew()
-return {'ok', expected, m[3] and 1 or 0}
+return {'ok', expected, m[3] and 1 or 0, renew()}
 `,
 };
 
@@ -144,16 +151,16 @@ return {'ok'}
 };
 
 /**
- * Takes a stream. ARGV: owner, ttl, expire, the stream's name. Gives 'closed', 'taken', or 'ok' with token, note, and the last entry's id and
+ * Takes a stream. ARGV: owner, ttl, expire, the stream's name, '1' where its readers are to be watched. Gives 'closed', 'taken', or 'ok' with token, note, and the last entry's id and
  * fields.
  */
 export const LEASE: Script = {
   verb: 'lease',
   source: `${COMMON}
-local owner, ttl, expire = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local owner, ttl, expire, watches = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[5] == '1'
 local last = top()
 if last and field(last, 'c') then return {'closed'} end
-local m = redis.call('HMGET', L, 't', 'o', 'e', 'n')
+local m = redis.call('HMGET', L, 't', 'o', 'e', 'n', 'r')
 local now, micros = clock()
 local token = m[1]
 -- Its own: the reply to this command was lost, and it is told again.
@@ -165,6 +172,10 @@ if m[2] ~= owner then
   token = whole(math.max(micros, highest + 1))
 end
 redis.call('HSET', L, 't', token, 'o', owner, 'e', whole(now + ttl), 'w', whole(ttl))
+if (m[5] ~= false) ~= watches then
+  redis.call('DEL', R) -- what was known of readers while nobody watched them, or of a stream before this one
+  if watches then redis.call('HSET', L, 'r', '1') else redis.call('HDEL', L, 'r') end
+end
 if expire > 0 then keep(ttl + expire) end
 if m[1] or last then tell(ARGV[4]) end
 return {'ok', token, m[4], last and last[1] or false, last and last[2] or false}
@@ -190,13 +201,13 @@ return {'asked'}
 /**
  * Reads a page and how the stream stands after it. ARGV: position ('' for the beginning, '?' for one that cannot be), the most entries, the most
  * bytes. Gives the state ('more' where the page is not the last), milliseconds of the lease that are left, its length, milliseconds until the
- * stream expires (-1: never), the last of the lane's news, and the entries.
+ * stream expires (-1: never), the last of the lane's news, the entries, and whether readers are watched.
  */
 export const READ: Script = {
   verb: 'read',
   source: `${COMMON}
 local after, maxCount, maxBytes = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local m = redis.call('HMGET', L, 't', 'o', 'e', 'w')
+local m = redis.call('HMGET', L, 't', 'o', 'e', 'w', 'r')
 local told = redis.call('XREVRANGE', NEWS, '+', '-', 'COUNT', 1)[1]
 local expires = redis.call('PTTL', E)
 if expires == -2 then expires = redis.call('PTTL', L) end
@@ -234,7 +245,32 @@ end
 local rest = 0
 if m[2] then rest = math.max(0, tonumber(m[3]) - clock()) end
 if not state then state = rest > 0 and 'open' or 'orphaned' end
-return {state, rest, tonumber(m[4] or 0), expires, told and told[1] or '0-0', rows}
+return {state, rest, tonumber(m[4] or 0), expires, told and told[1] or '0-0', rows, m[5] and 1 or 0}
+`,
+};
+
+/**
+ * Notes who reads streams, and who does no more. KEYS: of each its lease and its readers. ARGV: for how many ms a reader counts as one, and for how
+ * many leases where that is longer; of each the reader's name, and '1' where it reads.
+ */
+export const ATTEND: Script = {
+  verb: 'tell who reads',
+  source: `
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+for i = 1, #KEYS, 2 do
+  local L, R, reader, reads = KEYS[i], KEYS[i + 1], ARGV[i + 2], ARGV[i + 3] == '1'
+  local m = redis.call('HMGET', L, 'r', 'w')
+  if m[1] then
+    local rest = reads and math.max(tonumber(ARGV[1]), ARGV[2] * m[2]) or 0
+    redis.call('ZADD', R, string.format('%.0f', now + rest), reader)
+    -- Who was gone before says nothing beside one who is here, and leaves later.
+    if reads then redis.call('ZREMRANGEBYSCORE', R, '-inf', string.format('%.0f', now)) end
+    local expires = redis.call('PTTL', L)
+    if expires > 0 then redis.call('PEXPIRE', R, expires) end
+  end
+end
+return {'ok'}
 `,
 };
 

@@ -1,4 +1,5 @@
 import { onAbort } from '../internal/onAbort.js';
+import type { Presence } from '../internal/presence.js';
 import type { StoredPage } from '../protocol/streamStore.js';
 import { closedError, type Commands } from './commands.js';
 import { asError } from './failure.js';
@@ -11,6 +12,7 @@ import { pageOf } from './rows.js';
 export interface TailParts {
   readonly commands: Commands;
   readonly lane: Lane;
+  readonly presence: Presence;
   readonly keys: StreamKeys;
   readonly look: (after: string) => Promise<Look>;
 }
@@ -42,13 +44,15 @@ async function* pagesOf(
   signal: AbortSignal,
   leaving: Leaving,
 ): AsyncGenerator<StoredPage, undefined> {
-  const { commands, lane, keys, look } = open();
+  const { commands, lane, presence, keys, look } = open();
   if (signal.aborted) return;
+  const attendee = presence.enter(keys.name);
   let reader: Reader | undefined;
   const forget = onAbort(signal, () => {
     leaving.leave();
     // At once: who has aborted may never ask for the end.
     reader?.leave();
+    attendee.leave();
   });
   try {
     await leaving.or(lane.open());
@@ -62,7 +66,8 @@ async function* pagesOf(
       reader.looks();
       const found = await leaving.or(look(position));
       if (found === undefined) return;
-      const { page, state, isMore, dueMs, ttlMs, news } = found;
+      const { page, state, isMore, dueMs, ttlMs, news, isWatched } = found;
+      attendee.hears(isWatched);
       const last = page.entries.at(-1);
       if (last !== undefined) {
         position = last.position;
@@ -70,9 +75,11 @@ async function* pagesOf(
       }
       lane.noteNews(news);
       watch.expect(dueMs, ttlMs);
+      const isTakenAgain = state === 'open' && isOrphanTold;
       if (state === 'open') isOrphanTold = false;
       const isOver = state !== 'open' && state !== 'orphaned';
       if (last !== undefined || isOver) yield state === 'orphaned' ? { ...page, state: 'open' } : page;
+      else if (isTakenAgain) yield { entries: [], state: 'open' };
       if (isOver) return;
       if (isMore) continue;
       if (state === 'orphaned' && !isOrphanTold) {
@@ -88,6 +95,8 @@ async function* pagesOf(
         if (end === undefined) break;
         position = end.entry.position;
         isOrphanTold = false;
+        // Nobody watches the readers of what is over.
+        if (end.isLast) attendee.hears(false);
         yield pageOf(news, end.isLast ? 'closed' : 'open');
         if (end.isLast) return;
       }
@@ -95,6 +104,7 @@ async function* pagesOf(
   } finally {
     forget();
     reader?.leave();
+    attendee.leave();
     leaving.leave();
   }
 }

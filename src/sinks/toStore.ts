@@ -11,12 +11,12 @@ import { type Ending, Evidence, type Verdict } from '../internal/evidence.js';
 import { leaveAs, thisPlace, type Verb } from '../internal/flow.js';
 import { draw, operate } from '../internal/operate.js';
 import { Rejoining } from '../internal/rejoining.js';
-import { requireAtLeast, requireDelay } from '../internal/require.js';
+import { requireAtLeast, requireDelay, requireOneOf } from '../internal/require.js';
 import { tapWork } from '../internal/tapWork.js';
 import { addFailure, tellEnding } from '../internal/tellEnding.js';
-import { entryOf, placeIn } from '../protocol/storedDialect.js';
+import { entryOf, placeIn, receiptIn } from '../protocol/storedDialect.js';
 import { requireStreamId } from '../internal/streamId.js';
-import type { StreamLease, StreamStore, WriteReply } from '../protocol/streamStore.js';
+import type { StoredEntry, StreamLease, StreamStore, WriteReply } from '../protocol/streamStore.js';
 import type { Receipt, StoppedBy, StreamEvent } from '../types.js';
 
 /** How a stream is stored. @public */
@@ -33,8 +33,20 @@ export interface ToStoreOptions {
   readonly leaseMs?: number | undefined;
   /** How long events are gathered into one entry. @defaultValue 16 (chosen: a frame of a screen) */
   readonly gatherMs?: number | undefined;
+  /**
+   * Stops the stream when it was read, its last reader has left, and nobody has read it again for so many milliseconds, wherever its readers
+   * were: the grace in which a page reloads or a phone changes networks. From 0 to 2^31-1. A stream that nobody has read yet goes on. The
+   * store knows who reads by `tail`, as `fromStore` does; a process that was killed counts as a reader for half a minute more.
+   * @defaultValue `Infinity`: a reader's leaving stops nothing
+   */
+  readonly stopUnreadAfterMs?: number | undefined;
   /** Characters on their way to the store before the stream is paused. @defaultValue 65,536 (chosen) */
   readonly maxWaitingChars?: number | undefined;
+  /**
+   * What to do where the stream is closed already. `'skip'`: nothing is asked where it holds a complete answer, whose receipt is told, with
+   * `skipped`; for jobs that may be begun again. @defaultValue `'error'`
+   */
+  readonly ifClosed?: 'error' | 'skip' | undefined;
   /** The clock. @defaultValue `asyncScheduler` */
   readonly scheduler?: SchedulerLike | undefined;
 }
@@ -54,7 +66,8 @@ export interface ToStoreOptions {
  * are told a `restart`. So the line that begins a stream is the line that takes it over, on any instance.
  *
  * Takes StreamEvents or strings. Emits one receipt and completes: when the stream is complete, or was stopped, by `stopOn` or by
- * `store.stop(id)` from anywhere (`stopped` by `notifier`). Errors with the source's error, which readers hear too; with InterruptedError where
+ * `store.stop(id)` from anywhere (`stopped` by `notifier`), or by its readers' leaving, where `stopUnreadAfterMs` says so (`stopped` by `reader`:
+ * work that this call created is cancelled, as `stopOn` does). Errors with the source's error, which readers hear too; with InterruptedError where
  * the source completed before its proven end; with StoreError: `lease-lost` at once and with nothing asked where somebody else writes the stream, or
  * later where somebody has taken over (the provider's work is left to them), `lost` where the stream is closed already, or
  * is not what it was, and `unavailable`. Each carries `receipt`. Unsubscribing stops the source, and readers are told that it was stopped; on `shutdown`
@@ -80,10 +93,18 @@ export function toStore(
   id: string,
   options: ToStoreOptions = {},
 ): OperatorFunction<StreamEvent | string, Receipt> {
-  const { leaseMs = 15_000, gatherMs = 16, maxWaitingChars = 65_536 } = options;
+  const {
+    leaseMs = 15_000,
+    gatherMs = 16,
+    stopUnreadAfterMs = Infinity,
+    maxWaitingChars = 65_536,
+    ifClosed = 'error',
+  } = options;
   requireStreamId(id);
+  if (stopUnreadAfterMs !== Infinity) requireDelay(0, { stopUnreadAfterMs });
   requireDelay(1, { leaseMs });
   requireDelay(0, { gatherMs });
+  requireOneOf('ifClosed', ifClosed, ['error', 'skip']);
   requireAtLeast(1, { maxWaitingChars });
   return operate((source, subscriber) => {
     void new StoreSink(store, id, options, subscriber).start(source);
@@ -109,9 +130,15 @@ class StoreSink {
   #upstream: Subscription | undefined;
   #gathering: Subscription | undefined;
   #renewing: Subscription | undefined;
+  /** It was stopped since nobody reads it. */
+  #isUnread = false;
+  /** When the lease is renewed, by the scheduler's clock. */
+  #renewsAt = 0;
   /** What is being written. */
   #work: Promise<void> = Promise.resolve();
   #isWriting = false;
+  /** What has come meanwhile is to be written, too. */
+  #isDue = false;
   #ending: Ending = { kind: 'left' };
   /** The store failed. */
   #failure: { readonly error: unknown } | undefined;
@@ -125,16 +152,17 @@ class StoreSink {
   }
 
   async start(source: Observable<StreamEvent | string>): Promise<void> {
-    const { leaseMs = 15_000, attach } = this.#options;
+    const { leaseMs = 15_000, stopUnreadAfterMs = Infinity, attach } = this.#options;
     let taken: StreamLease | 'taken' | 'closed';
     try {
-      taken = await this.#store.lease(this.#id, { ttlMs: leaseMs });
+      const watched = stopUnreadAfterMs === Infinity ? {} : { watchesReaders: true };
+      taken = await this.#store.lease(this.#id, { ttlMs: leaseMs, ...watched });
     } catch (error) {
       this.#tell({ outcome: 'failed', error });
       return;
     }
     if (typeof taken === 'string') {
-      this.#tell({ outcome: 'failed', error: refused(this.#id, taken) });
+      await this.#tellTaken(taken);
       return;
     }
     if (this.#subscriber.closed) {
@@ -144,8 +172,34 @@ class StoreSink {
     this.#lease = taken;
     const { last, note } = taken;
     if (last !== undefined) this.#rejoining = new Rejoining(placeIn(last.data));
-    this.#renewLater();
+    this.#renewIn(this.#renewalMs);
     this.#connect((note === undefined ? undefined : attach?.(note)) ?? source);
+  }
+
+  async #tellTaken(why: 'taken' | 'closed'): Promise<void> {
+    let verdict: Verdict = { outcome: 'failed', error: refused(this.#id, why) };
+    try {
+      const stored = why === 'closed' && this.#options.ifClosed === 'skip' ? await this.#stored() : undefined;
+      if (stored !== undefined) {
+        const receipt: Receipt = { ...stored, skipped: true };
+        tellEnding(this.#evidence, this.#subscriber, { outcome: 'complete' }, receipt);
+        return;
+      }
+    } catch (error) {
+      verdict = { outcome: 'failed', error };
+    }
+    this.#tell(verdict);
+  }
+
+  /** The receipt of the stream, where it is complete. */
+  async #stored(): Promise<Receipt | undefined> {
+    let last: StoredEntry | undefined;
+    for (let state = 'open'; state === 'open';) {
+      const page = await this.#store.read(this.#id, last?.position);
+      last = page.entries.at(-1) ?? last;
+      state = page.entries.length === 0 && page.state === 'open' ? 'over' : page.state;
+    }
+    return last === undefined ? undefined : receiptIn(last.data);
   }
 
   #connect(source: Observable<StreamEvent | string>): void {
@@ -173,7 +227,9 @@ class StoreSink {
           },
           left: () => {
             scope.release();
-            void this.#finish(this.#evidence.judge(this.#ending));
+            const judged = this.#evidence.judge(this.#ending);
+            const isUnread = this.#isUnread && judged.outcome === 'stopped';
+            void this.#finish(isUnread ? { ...judged, by: 'reader' } : judged);
           },
         };
       });
@@ -201,13 +257,15 @@ class StoreSink {
   }
 
   #flush(): void {
+    this.#isDue = true;
     if (!this.#isWriting) this.#work = this.#writeAll();
   }
 
-  /** One write at a time: what comes meanwhile goes with the next one. */
+  /** One write at a time: what comes meanwhile goes with the next one, when that has been gathered for long enough. */
   async #writeAll(): Promise<void> {
     this.#isWriting = true;
-    while (this.#lines.length > 0 && this.#failure === undefined) {
+    while (this.#isDue && this.#lines.length > 0 && this.#failure === undefined) {
+      this.#isDue = false;
       const entry = entryOf(this.#place, this.#lines);
       this.#lines = [];
       this.#waitingChars = 0;
@@ -219,9 +277,11 @@ class StoreSink {
   }
 
   /** Hears what the store says to a write: that all is well, that the stream is to be stopped, or that it fails. */
-  async #hearing(reply: Promise<WriteReply> | undefined): Promise<void> {
+  async #hearing(writing: Promise<WriteReply> | undefined): Promise<void> {
     try {
-      if ((await reply)?.isStopAsked === true) this.#leave('stop', 'notifier');
+      const reply = await writing;
+      if (reply?.isStopAsked === true) this.#leave('stop', 'notifier');
+      else if (reply?.unreadMs !== undefined) this.#hearUnread(reply.unreadMs);
     } catch (error) {
       if (this.#failure !== undefined) return;
       this.#failure = { error };
@@ -231,18 +291,33 @@ class StoreSink {
     }
   }
 
+  /** Stops where nobody has read the stream for long enough; else looks again when that may be. */
+  #hearUnread(unreadMs: number): void {
+    const restMs = (this.#options.stopUnreadAfterMs ?? Infinity) - unreadMs;
+    if (restMs <= 0) {
+      this.#isUnread = true;
+      // It was asked for: what goes on without its reader stops for this one, as it does for `stopOn`.
+      this.#leave('stop', 'notifier');
+    } else if (this.#renewing?.closed === false && this.#scheduler.now() + restMs < this.#renewsAt) {
+      this.#renewing.unsubscribe();
+      this.#renewIn(restMs);
+    }
+  }
+
   #leave(verb: Verb, by: StoppedBy): void {
     leaveAs(verb, by, () => this.#upstream?.unsubscribe());
   }
 
-  #renewLater(): void {
-    this.#renewing = this.#scheduler.schedule(
-      () => {
-        if (!this.#isWriting) void this.#hearing(this.#lease?.renew());
-        this.#renewLater();
-      },
-      Math.ceil((this.#options.leaseMs ?? 15_000) / 3),
-    );
+  get #renewalMs(): number {
+    return Math.ceil((this.#options.leaseMs ?? 15_000) / 3);
+  }
+
+  #renewIn(delayMs: number): void {
+    this.#renewsAt = this.#scheduler.now() + delayMs;
+    this.#renewing = this.#scheduler.schedule(() => {
+      if (!this.#isWriting) void this.#hearing(this.#lease?.renew());
+      this.#renewIn(this.#renewalMs);
+    }, delayMs);
   }
 
   /** Writes what is left, and how it ended; then tells. */
@@ -251,7 +326,7 @@ class StoreSink {
     this.#gathering?.unsubscribe();
     if (judged.outcome === 'complete') for (const event of this.#rejoining.end()) this.#write(event);
     this.#gathering?.unsubscribe();
-    if (!this.#isWriting) this.#flush();
+    this.#flush();
     await this.#work;
     this.#renewing?.unsubscribe();
     if (this.#failure === undefined) {

@@ -1,9 +1,11 @@
 import { asyncScheduler, Observable, type SchedulerLike, type Subscriber, type Subscription } from 'rxjs';
 import { InterruptedError } from '../errors.js';
 import { link } from '../internal/operate.js';
+import { isToldId } from '../internal/rejoining.js';
 import { requireDelay } from '../internal/require.js';
 import { scripted } from '../internal/script.js';
 import { linesIn, storedDialect } from '../protocol/storedDialect.js';
+import { noteAfter } from '../internal/storedAfter.js';
 import { requireStreamId } from '../internal/streamId.js';
 import type { StoredPage, StreamStore } from '../protocol/streamStore.js';
 import type { NDJSONLine, StreamEvent } from '../types.js';
@@ -12,7 +14,11 @@ import { fromCall } from './fromCall.js';
 
 /** How a stored stream is read. @public */
 export interface FromStoreOptions {
-  /** The position after which to begin, from `onPosition`. @defaultValue the stream's beginning */
+  /**
+   * The position after which to begin, from `onPosition`. It may also be the id of an event that `toNodeResponse` or `responseFrom` has told, such
+   * as a request's `Last-Event-ID`: then the stream is read from its beginning, and they leave out what their reader has. `''` is no position.
+   * @defaultValue the stream's beginning
+   */
   readonly after?: string | undefined;
   /**
    * How long a stream whose writer is gone is waited for, until somebody else has taken it over. @defaultValue 5,000 (chosen: a takeover by the
@@ -43,8 +49,8 @@ export interface FromStoreOptions {
  * result    a--b--------#     InterruptedError, `orphanMs` after its lease was over
  * ```
  * Any number of readers may read one stream, from any position. A reader's leaving does not stop the stream: it belongs to who writes it.
- * `toNodeResponse` behind it resumes a browser's `EventSource` on any instance: the stream is told again, and what the reader has is left
- * out.
+ * `toNodeResponse` behind it resumes a browser's `EventSource` on any instance by itself, and a `fetch` that names the last id it had: what the
+ * reader has is left out.
  *
  * Emits the events as they were written, each once, in order; a `restart` where the stream was begun anew by another writer. Completes when the
  * stream was complete. Errors as the stream did: with InterruptedError where it was cut, with ProviderError and the code of the failure elsewhere, `stopped`
@@ -55,6 +61,11 @@ export interface FromStoreOptions {
  * @example
  * ```ts
  * fromStore(store, 'answer-17').pipe(toNodeResponse(res)).subscribe({ error: report });
+ * ```
+ * @example A route for `fetch`, which says in its query what it has
+ * ```ts
+ * const after = new URL(url).searchParams.get('after') ?? undefined;
+ * fromStore(store, 'answer-17', { after }).pipe(toNodeResponse(res)).subscribe({ error: report });
  * ```
  * @param store - where the stream is
  * @param id - its name there
@@ -69,20 +80,19 @@ export function fromStore(store: StreamStore, id: string, options: FromStoreOpti
   const lines = new Observable<NDJSONLine>((subscriber) => {
     new Reading(store, id, options, subscriber).start();
   });
-  return fromCall(
-    scripted(
-      {
-        provider: 'store',
-        dialect: storedDialect,
-        authorize: () => ({}),
-        stream: () => ({ method: 'GET', url: 'store:', accept: [] }),
-        leaving: { stop: 'continues', disconnect: 'continues' },
-        resume: { by: 'ask' },
-      },
-      lines,
-    ),
-    { scheduler: options.scheduler },
+  const call = scripted(
+    {
+      provider: 'store',
+      dialect: storedDialect,
+      authorize: () => ({}),
+      stream: () => ({ method: 'GET', url: 'store:', accept: [] }),
+      leaving: { stop: 'continues', disconnect: 'continues' },
+      resume: { by: 'ask' },
+    },
+    lines,
   );
+  if (options.after !== undefined && options.after !== '') noteAfter(call, options.after);
+  return fromCall(call, { scheduler: options.scheduler });
 }
 
 /** How soon a stream that is not there is looked for again. */
@@ -93,6 +103,7 @@ class Reading {
   readonly #id: string;
   readonly #options: FromStoreOptions;
   readonly #subscriber: Subscriber<NDJSONLine>;
+  /** Empty before the first entry. */
   #position: string;
   #number = 0;
   /** Runs while the writer is gone. */
@@ -103,7 +114,8 @@ class Reading {
     this.#id = id;
     this.#options = options;
     this.#subscriber = subscriber;
-    this.#position = options.after ?? '';
+    const { after = '' } = options;
+    this.#position = isToldId(after) ? '' : after;
   }
 
   start(): void {
@@ -119,7 +131,8 @@ class Reading {
 
   /** Left in the turn in which its reader leaves, also while it waits for a page. */
   #pages(): AsyncIterable<StoredPage> {
-    const { after, missingMs = 2_000, scheduler = asyncScheduler } = this.#options;
+    const { missingMs = 2_000, scheduler = asyncScheduler } = this.#options;
+    const after = this.#after();
     const leaving = new AbortController();
     const until = scheduler.now() + missingMs;
     const open = (): AsyncIterator<StoredPage> =>
@@ -151,9 +164,16 @@ class Reading {
     };
   }
 
+  #after(): string | undefined {
+    return this.#position === '' ? undefined : this.#position;
+  }
+
   #take({ entries, state }: StoredPage): void {
     const { onPosition } = this.#options;
-    if (entries.length > 0 || state !== 'orphaned') this.#orphaned?.unsubscribe();
+    if (entries.length > 0 || state !== 'orphaned') {
+      this.#orphaned?.unsubscribe();
+      this.#orphaned = undefined;
+    }
     for (const { position, previous, data } of entries) {
       if (previous !== this.#position) {
         this.#end(`A part of the stored stream ${JSON.stringify(this.#id)} is gone; read it from its beginning`);
@@ -178,16 +198,36 @@ class Reading {
     const { orphanMs = 5_000, onOrphaned, scheduler = asyncScheduler } = this.#options;
     this.#orphaned?.unsubscribe();
     this.#orphaned = scheduler.schedule(() => {
-      void this.#giveUpUnlessTaken();
+      void this.#giveUpUnlessTaken(false);
     }, orphanMs);
     onOrphaned?.();
   }
 
-  /** Somebody may have taken over, and a slow reader below has kept this one from hearing of it. */
-  async #giveUpUnlessTaken(): Promise<void> {
+  /**
+   * Somebody may have taken over, and a slow reader below has kept this one from hearing of it.
+   * @param isTaken - somebody had, when it was looked at before
+   */
+  async #giveUpUnlessTaken(isTaken: boolean): Promise<void> {
+    const { orphanMs = 5_000, scheduler = asyncScheduler } = this.#options;
+    const waited = this.#orphaned;
     try {
-      const { entries, state } = await this.#store.read(this.#id, this.#position === '' ? undefined : this.#position);
-      if (entries.length > 0 || state !== 'orphaned') return;
+      const { entries, state } = await this.#store.read(this.#id, this.#after());
+      if (this.#orphaned !== waited || this.#subscriber.closed || entries.length > 0) return;
+      if (state === 'open') {
+        // Whoever writes it may be gone before the first word; not every store tells that again.
+        this.#orphaned = scheduler.schedule(
+          () => {
+            void this.#giveUpUnlessTaken(true);
+          },
+          Math.max(orphanMs, LOOK_AGAIN_MS),
+        );
+        return;
+      }
+      if (state !== 'orphaned') return;
+      if (isTaken) {
+        this.#waitForAnother();
+        return;
+      }
       this.#end(`The writer of the stored stream ${JSON.stringify(this.#id)} is gone, and nobody has taken it over`);
     } catch (error) {
       this.#subscriber.error(error);

@@ -1,4 +1,6 @@
 import { requirePath } from '../internal/fileName.js';
+import { onAbort } from '../internal/onAbort.js';
+import { Presence, PRESENCE_MS, type ReaderMark } from '../internal/presence.js';
 import { requireAtLeast, requireDelay, requireInteger, requireOneOf } from '../internal/require.js';
 import { requireStoredText, requireStreamId } from '../internal/streamId.js';
 import type {
@@ -47,6 +49,12 @@ export interface SQLiteStoreOptions {
    * @defaultValue 250 (chosen: four looks a second, of some microseconds each, for all readers together)
    */
   readonly pollMs?: number | undefined;
+  /**
+   * Milliseconds for which this process counts as a reader of streams whose writers want to know, after it has last said so; at least 1. It
+   * says so three times in that time. So a process that was killed has left so long after, at most; or two leases of the writer, where that is longer.
+   * @defaultValue 30,000 (chosen: a process that is busy for a while is still there)
+   */
+  readonly presenceMs?: number | undefined;
 }
 
 /**
@@ -87,8 +95,9 @@ export function sqliteStore(path: string, options: SQLiteStoreOptions = {}): Str
   if (maxEntries !== Number.POSITIVE_INFINITY) requireInteger(1, { maxEntries });
   requireOneOf('synchronous', synchronous, ['full', 'normal']);
   requireDelay(0, { busyMs });
-  requireDelay(1, { pollMs });
-  return new SQLiteStore({ path, expireMs, maxEntries, synchronous, busyMs }, pollMs);
+  const { presenceMs = PRESENCE_MS } = options;
+  requireDelay(1, { pollMs, presenceMs });
+  return new SQLiteStore({ path, expireMs, maxEntries, synchronous, busyMs }, pollMs, presenceMs);
 }
 
 class SQLiteStore implements StreamStore {
@@ -96,9 +105,11 @@ class SQLiteStore implements StreamStore {
   readonly #file: StoreFile;
   readonly #wakes: Wakes;
   readonly #queue: WriteQueue;
+  readonly #presence: Presence;
+  readonly #presenceMs: number;
   #isClosed = false;
 
-  constructor(settings: StoreFileSettings, pollMs: number) {
+  constructor(settings: StoreFileSettings, pollMs: number, presenceMs: number) {
     this.#path = settings.path;
     this.#wakes = new Wakes(pollMs, (error) => {
       this.#file.failed(error);
@@ -107,12 +118,14 @@ class SQLiteStore implements StreamStore {
     this.#queue = new WriteQueue(this.#file, (ids) => {
       this.#wakes.tell(ids);
     });
+    this.#presenceMs = presenceMs;
+    this.#presence = new Presence(presenceMs, (marks) => this.#attend(marks));
   }
 
-  async lease(id: string, { ttlMs }: LeaseOptions): Promise<StreamLease | 'taken' | 'closed'> {
+  async lease(id: string, { ttlMs, watchesReaders = false }: LeaseOptions): Promise<StreamLease | 'taken' | 'closed'> {
     requireStreamId(id);
     requireDelay(1, { ttlMs });
-    const taken = await this.#write(id, (tables) => tables.lease(id, ttlMs));
+    const taken = await this.#write(id, (tables) => tables.lease(id, ttlMs, watchesReaders));
     return typeof taken === 'string' ? taken : new SQLiteLease(taken, (work) => this.#write(id, work));
   }
 
@@ -129,12 +142,18 @@ class SQLiteStore implements StreamStore {
     requireStreamId(id);
     this.#requireOpen();
     if (signal.aborted) return;
+    const attendee = this.#presence.enter(id);
     const ear = this.#wakes.ear(id, signal);
+    const takeBack = onAbort(signal, () => {
+      attendee.leave();
+    });
     try {
-      const end = yield* tailStream(this.#file, id, after ?? '', ear);
+      const end = yield* tailStream(this.#file, id, after ?? '', ear, attendee);
       if (end === 'left' && !signal.aborted) throw closedError(this.#path);
     } finally {
+      takeBack();
       ear.leave();
+      attendee.leave();
     }
   }
 
@@ -145,10 +164,18 @@ class SQLiteStore implements StreamStore {
 
   async close(): Promise<void> {
     this.#isClosed = true;
+    // It needs nobody who hears whether that was written: they were gone soon anyway.
+    for (const marks of this.#presence.close()) this.#attend(marks).catch(() => undefined);
     this.#wakes.close();
     // What was asked for before is still written.
     await this.#queue.idle();
     this.#file.close();
+  }
+
+  #attend(marks: readonly ReaderMark[]): Promise<void> {
+    return this.#queue.run(undefined, (tables) => {
+      tables.attend(marks, this.#presenceMs);
+    });
   }
 
   async #write<T>(id: string, work: (tables: StreamTables) => T): Promise<T> {

@@ -1,5 +1,6 @@
 import type { DatabaseSyncInstance, StatementSyncInstance } from '@photostructure/sqlite';
 import { StoreError } from '../errors.js';
+import { PRESENCE_LEASES, type ReaderMark } from '../internal/presence.js';
 import type { StoredEntry, StoredPage, WriteReply } from '../protocol/streamStore.js';
 
 /** Bumped when the tables change; a file of another version is refused. */
@@ -23,10 +24,14 @@ export const SCHEMA = `
     note,
     is_stop_asked INTEGER NOT NULL,
     is_closed INTEGER NOT NULL,
+    lease_ms INTEGER NOT NULL,
+    is_watched INTEGER NOT NULL,
     change INTEGER NOT NULL
   );
   CREATE INDEX streams_by_change ON streams (change);
   CREATE TABLE entries (key INTEGER PRIMARY KEY, writer TEXT NOT NULL, data NOT NULL);
+  CREATE TABLE readers (stream INTEGER, reader TEXT, until INTEGER NOT NULL, PRIMARY KEY (stream, reader)) WITHOUT ROWID;
+  CREATE TRIGGER forget_readers AFTER DELETE ON streams BEGIN DELETE FROM readers WHERE stream = OLD.number; END;
 `;
 
 /** A page ends after the entry that fills one of these. */
@@ -56,6 +61,9 @@ interface StreamRow {
   readonly note: Kept | null;
   readonly is_stop_asked: number;
   readonly is_closed: number;
+  /** How long its writer may be silent. */
+  readonly lease_ms: number;
+  readonly is_watched: number;
 }
 
 /** How streams are kept. */
@@ -99,9 +107,17 @@ export interface PageView extends StoredPage {
   /** There is more behind this page already. */
   readonly hasMore: boolean;
   readonly untilMs: number;
+  /** The writer wants to know of readers. */
+  readonly isWatched: boolean;
 }
 
-const MISSING: PageView = { entries: [], state: 'missing', hasMore: false, untilMs: Number.POSITIVE_INFINITY };
+const MISSING: PageView = {
+  entries: [],
+  state: 'missing',
+  hasMore: false,
+  untilMs: Number.POSITIVE_INFINITY,
+  isWatched: false,
+};
 const GONE: PageView = { ...MISSING, state: 'trimmed' };
 
 /** What the tables can be asked and told, each within a transaction of the caller's. Synchronous, so each does a bounded piece of work. */
@@ -123,6 +139,9 @@ export class StreamTables {
   readonly #isRetired: StatementSyncInstance;
   readonly #deleteSome: StatementSyncInstance;
   readonly #deleteStream: StatementSyncInstance;
+  readonly #noteReader: StatementSyncInstance;
+  readonly #forgetReaders: StatementSyncInstance;
+  readonly #readUntil: StatementSyncInstance;
   /** Streams that are over, whose entries are still to be deleted. */
   readonly #retired = new Set<number>();
   #sweptUpTo = 0;
@@ -136,10 +155,13 @@ export class StreamTables {
     this.#limits = limits;
     this.#find = prepare('SELECT * FROM streams WHERE id = ?');
     this.#create = prepare(`
-      INSERT INTO streams (id, token, writer, lease_until, expires, first_entry, last_entry, cut_after, is_stop_asked, is_closed, change)
-      VALUES (?, 1, ?, ?, ?, 1, 0, '', 0, 0, ifnull(${nextChange}, 1))`);
+      INSERT INTO streams (id, token, writer, lease_until, expires, first_entry, last_entry, cut_after, is_stop_asked, is_closed,
+        lease_ms, is_watched, change)
+      VALUES (?, 1, ?, ?, ?, 1, 0, '', 0, 0, ?, ?, ifnull(${nextChange}, 1))`);
     this.#take = prepare(`
-      UPDATE streams SET token = token + 1, writer = ?2, lease_until = ?3, expires = ?4, change = ${nextChange} WHERE number = ?1`);
+      UPDATE streams SET token = token + 1, writer = ?2, lease_until = ?3, expires = ?4, lease_ms = ?5, is_watched = ?6,
+        change = ${nextChange}
+      WHERE number = ?1`);
     this.#write = prepare(`
       UPDATE streams SET writer = ?2, lease_until = ?3, expires = ?4, first_entry = ?5, last_entry = ?6, cut_after = ?7, note = ?8,
         is_closed = ?9, change = iif(?10, ${nextChange}, change)
@@ -161,6 +183,9 @@ export class StreamTables {
         (SELECT key FROM entries WHERE key >= (?1 << 32) AND key <= ((?1 << 32) | 4294967295) LIMIT ?2)`);
     // What changed last stays, so that the count of changes, by which readers are woken, never goes back.
     this.#deleteStream = prepare('DELETE FROM streams WHERE number = ? AND change < (SELECT max(change) FROM streams)');
+    this.#noteReader = prepare('INSERT OR REPLACE INTO readers (stream, reader, until) VALUES (?, ?, ?)');
+    this.#forgetReaders = prepare('DELETE FROM readers WHERE stream = ? AND until <= ?');
+    this.#readUntil = prepare('SELECT max(until) AS until FROM readers WHERE stream = ?');
   }
 
   /** Before the first work of a transaction. */
@@ -168,22 +193,26 @@ export class StreamTables {
     this.#found.clear();
   }
 
-  lease(id: string, ttlMs: number): TakenLease | 'taken' | 'closed' {
+  lease(id: string, given: number, watchesReaders: boolean): TakenLease | 'taken' | 'closed' {
     const now = Date.now();
+    const ttlMs = Math.ceil(given);
+    const isWatched = Number(watchesReaders);
     this.#lookForExpired(now);
     const row = this.#living(id, now);
     if (row?.is_closed === 1) return 'closed';
     if (row !== undefined && row.lease_until > now) return 'taken';
     const writer = newWriter();
-    const leaseUntil = now + Math.ceil(ttlMs);
+    const leaseUntil = now + ttlMs;
     const expires = this.#expiryFrom(leaseUntil);
     if (row === undefined) {
       // One of the same name may still be here, though its time is over.
       const over = this.#row(id);
       if (over !== undefined) this.#retireStream(over.number);
-      this.#create.run(id, writer, leaseUntil, expires);
+      this.#create.run(id, writer, leaseUntil, expires, ttlMs, isWatched);
     } else {
-      this.#take.run(row.number, writer, leaseUntil, expires);
+      // What was known of readers while nobody watched them.
+      if (row.is_watched !== isWatched) this.#forgetReaders.run(row.number, NEVER);
+      this.#take.run(row.number, writer, leaseUntil, expires, ttlMs, isWatched);
     }
     return {
       held: { id, writer, ttlMs, lastEntry: row?.last_entry ?? 0 },
@@ -199,7 +228,7 @@ export class StreamTables {
     let lastEntry = row.last_entry;
     for (const text of data) this.#insert.run(number, (lastEntry += 1), held.writer, keptOf(text));
     const { first, cutAfter } = this.#trim(row, lastEntry, data.length);
-    const leaseUntil = isLast ? 0 : now + Math.ceil(held.ttlMs);
+    const leaseUntil = isLast ? 0 : now + held.ttlMs;
     // Who renews in time changes nothing that a reader could hear of.
     const isNews = data.length > 0 || row.lease_until <= now;
     this.#write.run(
@@ -215,7 +244,24 @@ export class StreamTables {
       Number(isNews),
     );
     const position = data.length > 0 ? positionOf(lastEntry, held.writer) : this.#positionAt(row, lastEntry);
-    return { reply: { position, isStopAsked: row.is_stop_asked === 1 }, lastEntry };
+    const heard = { position, isStopAsked: row.is_stop_asked === 1 };
+    if (row.is_watched === 0) return { reply: heard, lastEntry };
+    if (isLast) this.#forgetReaders.run(number, NEVER);
+    const { until } = this.#readUntil.get(number) as { readonly until: number | null }; // the column that it selects
+    return { reply: until === null || until > now ? heard : { ...heard, unreadMs: now - until }, lastEntry };
+  }
+
+  /** Notes who reads streams, and who does no more. */
+  attend(marks: readonly ReaderMark[], presenceMs: number): void {
+    const now = Date.now();
+    for (const { stream, reader, isReading } of marks) {
+      const row = this.#living(stream, now);
+      if (row === undefined || !isWatched(row)) continue;
+      const restMs = isReading ? Math.ceil(Math.max(presenceMs, PRESENCE_LEASES * row.lease_ms)) : 0;
+      this.#noteReader.run(row.number, reader, now + restMs);
+      // Who was gone before says nothing beside one who is here, and leaves later.
+      if (isReading) this.#forgetReaders.run(row.number, now);
+    }
   }
 
   release(held: HeldLease): void {
@@ -244,10 +290,11 @@ export class StreamTables {
     // Only a hand from outside takes entries out of the middle.
     if (entries.length === 0 && from < row.last_entry) return GONE;
     const isOpen = row.lease_until > now;
-    if (lastRead < row.last_entry) return { entries, state: 'open', hasMore: true, untilMs: now };
-    if (row.is_closed === 1) return { entries, state: 'closed', hasMore: false, untilMs: row.expires };
+    const watched = { isWatched: isWatched(row) };
+    if (lastRead < row.last_entry) return { entries, state: 'open', hasMore: true, untilMs: now, ...watched };
+    if (row.is_closed === 1) return { entries, state: 'closed', hasMore: false, untilMs: row.expires, ...watched };
     const untilMs = isOpen ? row.lease_until : row.expires;
-    return { entries, state: isOpen ? 'open' : 'orphaned', hasMore: false, untilMs };
+    return { entries, state: isOpen ? 'open' : 'orphaned', hasMore: false, untilMs, ...watched };
   }
 
   /** The number of the last change to any stream; each change has a higher one. */
@@ -396,6 +443,11 @@ export class StreamTables {
     }
     return { entries, lastRead };
   }
+}
+
+/** Nobody watches the readers of a stream that is over. */
+function isWatched({ is_watched, is_closed }: StreamRow): boolean {
+  return is_watched === 1 && is_closed === 0;
 }
 
 function positionOf(entry: number, writer: string): string {

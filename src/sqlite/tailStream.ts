@@ -1,3 +1,4 @@
+import type { Attendee } from '../internal/presence.js';
 import type { StoredPage } from '../protocol/streamStore.js';
 import type { StoreFile } from './storeFile.js';
 import { turnOfOthers } from './waiting.js';
@@ -13,6 +14,7 @@ export async function* tailStream(
   id: string,
   after: string,
   ear: Ear,
+  attendee: Attendee,
 ): AsyncGenerator<StoredPage, 'over' | 'left'> {
   let position = after;
   let isToldOrphaned = false;
@@ -24,7 +26,8 @@ export async function* tailStream(
       () => !ear.hasLeft,
     );
     if (view === undefined) return 'left';
-    const { entries, state, hasMore, untilMs } = view;
+    const { entries, state, hasMore, untilMs, isWatched } = view;
+    attendee.hears(isWatched);
     if (state === 'closed' || state === 'missing' || state === 'trimmed') {
       yield { entries, state };
       return 'over';

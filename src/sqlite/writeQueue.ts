@@ -7,7 +7,8 @@ import { turnOfOthers } from './waiting.js';
 const TRANSACTION_MS = 10;
 
 interface Job {
-  readonly id: string;
+  /** Whose readers are woken. */
+  readonly id: string | undefined;
   /** Throws an error of ours before it has written anything. */
   readonly work: (tables: StreamTables) => unknown;
   readonly resolve: (result: unknown) => void;
@@ -31,8 +32,11 @@ export class WriteQueue {
     this.#written = written;
   }
 
-  /** @returns what the work gave, once it is written for good. */
-  run<T>(id: string, work: (tables: StreamTables) => T): Promise<T> {
+  /**
+   * @param id - of the stream whose readers look again then, where there is one
+   * @returns what the work gave, once it is written for good.
+   */
+  run<T>(id: string | undefined, work: (tables: StreamTables) => T): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       // The result is the work's own.
       this.#jobs.push({ id, work, resolve: resolve as (result: unknown) => void, reject });
@@ -61,7 +65,7 @@ export class WriteQueue {
     const count = jobs.length;
     try {
       const settlements = await this.#file.run('write', (tables) => doJobs(jobs, tables));
-      this.#written(jobs.slice(0, settlements.length).map(({ id }) => id));
+      this.#written(jobs.slice(0, settlements.length).flatMap(({ id }) => id ?? []));
       return settlements;
     } catch (error) {
       // What one of many failed of need not stop the others; a lock stops them all.

@@ -18,10 +18,9 @@ describeWithRedis('redisStore on a cluster', () => {
   });
   afterAll(() => cluster.stop());
 
-  const open = (lanes = 16): { store: StreamStore; prefix: string } => {
+  const open = (lanes = 16, prefix = `test ${String((runs += 1))}`): { store: StreamStore; prefix: string } => {
     const nodes = cluster.servers.map(({ port }) => ({ host: '127.0.0.1', port }));
     const client = new Cluster(nodes, { redisOptions: { connectionName: 'own' }, keyPrefix: 'app:' });
-    const prefix = `test ${String((runs += 1))}`;
     const store = redisStore(client, { prefix, lanes });
     onTestFinished(async () => {
       await store.close();
@@ -56,6 +55,30 @@ describeWithRedis('redisStore on a cluster', () => {
     }
     await store.close();
     expect(await connections()).toBe(0);
+  });
+
+  it('knows the readers of its streams, which two stores have', async () => {
+    const { store, prefix } = open(4);
+    const { store: reading } = open(4, prefix);
+    const ids = Array.from({ length: 20 }, (_, index) => `s${String(index)}`);
+    const leases = await Promise.all(
+      ids.map(async (id) => {
+        const lease = await store.lease(id, { ttlMs: LONG_MS, watchesReaders: true });
+        if (typeof lease === 'string') throw new Error(`the stream is ${lease}`);
+        return lease;
+      }),
+    );
+    await write(leases, 0, 1);
+    const leaving = new AbortController();
+    const readers = ids.map((id) => read(reading, id, leaving.signal));
+    await vi.waitUntil(() => readers.every(({ texts }) => texts.length === 1), { timeout: 15_000 });
+    for (const lease of leases) expect(await lease.renew()).not.toHaveProperty('unreadMs');
+    leaving.abort();
+    await vi.waitUntil(
+      async () =>
+        (await Promise.all(leases.map((lease) => lease.renew()))).every(({ unreadMs }) => unreadMs !== undefined),
+      { timeout: 15_000 },
+    );
   });
 
   it('goes on when a server is killed and comes back', async () => {
@@ -117,10 +140,14 @@ async function take(store: StreamStore, id: string): Promise<StreamLease> {
   return lease;
 }
 
-function read(store: StreamStore, id: string): { readonly texts: string[]; readonly ended: Promise<void> } {
+function read(
+  store: StreamStore,
+  id: string,
+  signal: AbortSignal = new AbortController().signal,
+): { readonly texts: string[]; readonly ended: Promise<void> } {
   const texts: string[] = [];
   const ended = (async (): Promise<void> => {
-    for await (const { entries } of store.tail(id, undefined, new AbortController().signal)) {
+    for await (const { entries } of store.tail(id, undefined, signal)) {
       texts.push(...entries.map(({ data }) => data));
     }
   })();

@@ -38,6 +38,8 @@ describe('redisStore', () => {
     { expireMs: -1 },
     { maxWaitMs: 0 },
     { maxWaitMs: Number.POSITIVE_INFINITY },
+    { presenceMs: 0 },
+    { presenceMs: Number.POSITIVE_INFINITY },
   ])('refuses %o when it is called', (options) => {
     expect(() => redisStore({ url: 'redis://127.0.0.1' }, options)).toThrow(RangeError);
   });
@@ -73,6 +75,8 @@ describe('redisStore', () => {
     expect(timers()).toBe(before + 1);
     reader.leave();
     watch.expect(LONG_MS, LONG_MS);
+    const entry = { position: '1-1', previous: '', data: 'late' };
+    watch.give([{ entry, isLast: false }]);
     expect(timers()).toBe(before);
     watch.enter();
     watch.expect(LONG_MS, LONG_MS);
@@ -81,18 +85,32 @@ describe('redisStore', () => {
     expect(timers()).toBe(before);
   });
 
+  it('looks at a stream again when a lease is over that was renewed by a write after its end', async () => {
+    const watch = new Watch({ added: () => undefined, abandoned: () => undefined });
+    const reader = watch.enter();
+    // As a look at a stream whose writer is gone says.
+    watch.expect(LONG_MS, 50);
+    reader.looks();
+    const waiting = reader.wait('');
+    const row = { entry: { position: '1-1', previous: '', data: 'late' }, isLast: false };
+    watch.give([row]);
+    expect(await waiting).toStrictEqual([row]);
+    expect(await reader.wait('1-1')).toBe('look');
+    reader.leave();
+  });
+
   it('keeps all keys of a stream in one slot, and ids apart', () => {
     const names = keyNames('app', 16, 'me');
     const keys = new Set<string>();
     for (const id of ['a', '}', '{x}', '}{', 'a:b', 'e:a', 'é']) {
-      const { lane, entries, lease } = names.of(id);
-      const tags = [entries, lease, names.lane(lane).news, names.lane(lane).wake].map(
+      const { lane, entries, lease, readers } = names.of(id);
+      const tags = [entries, lease, readers, names.lane(lane).news, names.lane(lane).wake].map(
         (key) => /\{(.*?)\}/.exec(key)?.[1],
       );
       expect(new Set(tags)).toStrictEqual(new Set([`app:${String(lane)}`]));
-      keys.add(entries).add(lease);
+      keys.add(entries).add(lease).add(readers);
     }
-    expect(keys.size).toBe(14);
+    expect(keys.size).toBe(21);
   });
 
   it('spreads streams over its lanes', () => {
@@ -486,6 +504,205 @@ describeWithRedis('redisStore', () => {
         await reader.ended;
         expect(reader.texts.map((text) => text.trim())).toStrictEqual([...texts.map((text) => text.trim()), 'end']);
       }
+    });
+  });
+
+  describe('readers', () => {
+    /** A store whose commands are noted: which scripts ran, and on how many streams. */
+    const noting = async (
+      prefix: string,
+      options: RedisStoreOptions = {},
+    ): Promise<{ store: StreamStore; told: number[]; scripts: () => number }> => {
+      const client = new Redis(server.port, '127.0.0.1');
+      const told: number[] = [];
+      let scripts = 0;
+      for (const name of ['evalsha', 'eval'] as const) {
+        const run = client[name].bind(client) as (...args: unknown[]) => Promise<unknown>;
+        // The store's own way to call it: a count of keys, then all of them with the arguments, one by one or as an array.
+        Object.assign(client, {
+          [name]: (script: string, count: number, ...rest: (string | string[])[]) => {
+            const keys = rest.flat().slice(0, count);
+            scripts += 1;
+            if (keys[1]?.includes(':r:') === true) told.push(count / 2);
+            return run(script, count, ...rest);
+          },
+        });
+      }
+      await client.ping();
+      const store = redisStore(client, { prefix, ...options });
+      onTestFinished(async () => {
+        await store.close();
+        client.disconnect();
+      });
+      return { store, told, scripts: () => scripts };
+    };
+    const watch = async (store: StreamStore, id: string, watchesReaders = true): Promise<StreamLease> => {
+      const lease = await store.lease(id, { ttlMs: LONG_MS, watchesReaders });
+      if (typeof lease === 'string') throw new Error(`the stream is ${lease}`);
+      await lease.append(['one']);
+      return lease;
+    };
+    const untilUnread = async (lease: StreamLease): Promise<void> => {
+      await vi.waitUntil(async () => (await lease.renew()).unreadMs !== undefined, { timeout: 15_000 });
+    };
+    const calls = async (...names: readonly string[]): Promise<number> => {
+      const stats = await admin.info('commandstats');
+      return names.reduce(
+        (sum, name) => sum + Number(new RegExp(`cmdstat_${name}:calls=(\\d+)`).exec(stats)?.[1] ?? 0),
+        0,
+      );
+    };
+
+    it.each([
+      ['a stream whose writer did not ask costs nothing more', false],
+      ['a stream whose writer asked costs a command when they come, and one when they leave', true],
+    ])('of %s', async (_name, isWatched) => {
+      const { store, prefix } = open();
+      const { store: reading, told, scripts } = await noting(prefix);
+      const ids = Array.from({ length: 40 }, (_, index) => `s${String(index)}`);
+      const leases = await Promise.all(ids.map((id) => watch(store, id, isWatched)));
+      const own = ['zadd', 'zrevrange', 'zremrangebyscore'];
+      const before = { own: await calls(...own), keys: await admin.keys(`*${prefix}*:r:*`), scripts: scripts() };
+      const readers = ids.flatMap((id) => [read(reading, id), read(reading, id), read(reading, id)]);
+      await Promise.all(readers.map((reader) => reader.until('one')));
+      await Promise.all(leases.map((lease) => lease.append(['two'])));
+      await Promise.all(readers.map((reader) => reader.until('two')));
+      if (isWatched) await vi.waitUntil(() => told.reduce((sum, count) => sum + count, 0) === 40);
+      for (const reader of readers) reader.leave();
+      await Promise.all(readers.map(({ ended }) => ended));
+      if (isWatched) {
+        await Promise.all(leases.map(untilUnread));
+        // Of three readers of a stream one is told of; those that come and leave in one turn are told of together.
+        expect(told.reduce((sum, count) => sum + count, 0)).toBe(80);
+        expect(told.length).toBeLessThan(20);
+        return;
+      }
+      await reading.read('nobody');
+      expect(told).toEqual([]);
+      expect(await calls(...own)).toBe(before.own);
+      expect(await admin.keys(`*${prefix}*:r:*`)).toEqual([]);
+      // A look each, one that wakes the connection now and then, and what was just asked.
+      const { length } = readers;
+      expect(scripts() - before.scripts).toBeLessThanOrEqual(2 * length + 1);
+    });
+
+    it('are told of again by one command for all streams', async () => {
+      const { store, prefix } = open();
+      const { store: reading, told } = await noting(prefix, { presenceMs: 300 });
+      const ids = Array.from({ length: 30 }, (_, index) => `s${String(index)}`);
+      await Promise.all(ids.map((id) => watch(store, id)));
+      const readers = ids.map((id) => read(reading, id));
+      await Promise.all(readers.map((reader) => reader.until('one')));
+      await vi.waitUntil(() => told.filter((count) => count === 30).length >= 3, { timeout: 15_000 });
+      for (const reader of readers) reader.leave();
+    });
+
+    it('count for two leases of the writer, where that is longer', async () => {
+      const { store, prefix } = open({ presenceMs: 100 });
+      await watch(store, 'a');
+      const reader = read(store, 'a');
+      await reader.until('one');
+      const { readers } = keyNames(prefix, 1, '').of('a');
+      await vi.waitUntil(async () => (await admin.zcard(readers)) === 1);
+      const [, until] = await admin.zrange(readers, '0', '0', 'WITHSCORES');
+      const [seconds] = await admin.time();
+      expect(Number(until) / 1000 - Number(seconds)).toBeGreaterThan((2 * LONG_MS) / 1000 - 15);
+      expect(Number(until) / 1000 - Number(seconds)).toBeLessThan((2 * LONG_MS) / 1000 + 2);
+      reader.leave();
+    });
+
+    it('leave no key behind that does not expire, and none when the stream is closed', async () => {
+      const { store, prefix } = open({ expireMs: 50_000 });
+      const lease = await watch(store, 'a');
+      const { readers } = keyNames(prefix, 1, '').of('a');
+      const expiries = async (): Promise<number[]> => {
+        const keys = (await admin.keys('*')).filter((key) => key.startsWith(`{${prefix}:`));
+        return Promise.all(keys.map((key) => admin.pttl(key)));
+      };
+      const reader = read(store, 'a');
+      await reader.until('one');
+      await vi.waitUntil(async () => (await admin.exists(readers)) === 1);
+      expect(Math.min(...(await expiries()))).toBeGreaterThan(0);
+      // It lives as long as the stream does.
+      await admin.pexpire(readers, 1_000);
+      await lease.renew();
+      expect(await admin.pttl(readers)).toBeGreaterThan(50_000);
+      reader.leave();
+      await reader.ended;
+      await untilUnread(lease);
+      expect(Math.min(...(await expiries()))).toBeGreaterThan(0);
+      await lease.close('end');
+      expect(await admin.exists(readers)).toBe(0);
+      const late = read(store, 'a');
+      await late.ended;
+      expect(await admin.exists(readers)).toBe(0);
+    });
+
+    it('that leave after the end of the stream leave no key behind', async () => {
+      const { store, prefix } = open();
+      const lease = await watch(store, 'a');
+      const { readers } = keyNames(prefix, 1, '').of('a');
+      const leaving = new AbortController();
+      const tail = store.tail('a', undefined, leaving.signal)[Symbol.asyncIterator]();
+      await tail.next();
+      await vi.waitUntil(async () => (await admin.exists(readers)) === 1);
+      await lease.close('end');
+      expect(await admin.exists(readers)).toBe(0);
+      leaving.abort();
+      await tail.next();
+      // Behind what it says of its reader.
+      await store.read('b');
+      await store.read('b');
+      expect(await admin.exists(readers)).toBe(0);
+    });
+
+    it('that come and go leave at most one name of those that are gone', async () => {
+      const { store, prefix } = open();
+      const lease = await watch(store, 'a');
+      const { readers } = keyNames(prefix, 1, '').of('a');
+      for (let visit = 0; visit < 10; visit += 1) {
+        const reader = read(store, 'a');
+        await reader.until('one');
+        reader.leave();
+        await reader.ended;
+        await untilUnread(lease);
+      }
+      expect(await admin.zcard(readers)).toBeLessThanOrEqual(2);
+    });
+
+    it('are known again to a Redis that forgot them', async () => {
+      const { store, prefix } = open({ presenceMs: 300 });
+      const lease = await watch(store, 'a');
+      const reader = read(store, 'a');
+      await reader.until('one');
+      const { readers } = keyNames(prefix, 1, '').of('a');
+      await vi.waitUntil(async () => (await admin.exists(readers)) === 1);
+      await admin.del(readers);
+      await vi.waitUntil(async () => (await admin.exists(readers)) === 1, { timeout: 15_000 });
+      await admin.del(readers);
+      reader.leave();
+      // That it has left tells that it was there.
+      await untilUnread(lease);
+    });
+
+    it('are there still when Redis was killed and comes back', async () => {
+      const own = await startRedis();
+      onTestFinished(() => own.stop());
+      const { store, prefix } = open({ url: own.url });
+      const { store: reading } = open({ url: own.url, prefix });
+      const watched = await watch(store, 'a');
+      const reader = read(reading, 'a');
+      await reader.until('one');
+      for (let round = 0; round < 2; round += 1) {
+        await own.kill();
+        await own.start();
+        expect(await watched.renew()).not.toHaveProperty('unreadMs');
+      }
+      await watched.append(['two']);
+      await reader.until('two');
+      reader.leave();
+      await reader.ended;
+      await untilUnread(watched);
     });
   });
 

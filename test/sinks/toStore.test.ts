@@ -1,4 +1,14 @@
-import { firstValueFrom, lastValueFrom, Observable, of, Subject, toArray } from 'rxjs';
+import { setImmediate as turn } from 'node:timers/promises';
+import {
+  firstValueFrom,
+  lastValueFrom,
+  Observable,
+  of,
+  Subject,
+  throwError,
+  toArray,
+  VirtualTimeScheduler,
+} from 'rxjs';
 import {
   fromCall,
   fromStore,
@@ -11,8 +21,9 @@ import {
   type StreamEvent,
   toStore,
   type ToStoreOptions,
+  type WriteReply,
 } from 'millrace';
-import { infernet } from 'millrace/providers';
+import { inferencesh, infernet } from 'millrace/providers';
 import { fakeCall, reopen, startProviderServer } from 'millrace/testing';
 import { beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { MemoryStore } from '../support/memoryStore.js';
@@ -103,6 +114,62 @@ describe('a stored stream', () => {
     expect(store.streams.get('a')?.entries).toHaveLength(2); // and the end
   });
 
+  it('gathers for as long as it should, however long an append takes', async () => {
+    const scheduler = new VirtualTimeScheduler();
+    const lease = store.lease.bind(store);
+    let finishAppend: (() => void) | undefined;
+    vi.spyOn(store, 'lease').mockImplementation(async (...args) => {
+      const taken = await lease(...args);
+      if (typeof taken === 'string') return taken;
+      const append = async (data: readonly string[]): Promise<WriteReply> => {
+        await new Promise<void>((resolve) => {
+          finishAppend = resolve;
+        });
+        return taken.append(data);
+      };
+      return {
+        ...taken,
+        last: taken.last,
+        note: taken.note,
+        append,
+        renew: taken.renew.bind(taken),
+        close: taken.close.bind(taken),
+      };
+    });
+    const { events, receipt, begun } = driven({ gatherMs: 100, scheduler });
+    await begun;
+    events.next(text('a'));
+    scheduler.maxFrames = 100;
+    scheduler.flush();
+    await vi.waitUntil(() => finishAppend !== undefined);
+    // While that is on its way, words come; they wait for their own 100 ms, and not for the append alone.
+    events.next(text('b'));
+    finishAppend?.();
+    finishAppend = undefined;
+    await vi.waitUntil(() => store.streams.get('a')?.entries.length === 1);
+    events.next(text('c'));
+    expect(finishAppend).toBeUndefined();
+    scheduler.maxFrames = 200;
+    scheduler.flush();
+    await vi.waitUntil(() => finishAppend !== undefined);
+    // What has its time while an append is on its way goes with the next one at once; so does what is left at the end.
+    events.next(text('d'));
+    scheduler.maxFrames = 300;
+    scheduler.flush();
+    (finishAppend as (() => void) | undefined)?.();
+    finishAppend = undefined;
+    await vi.waitUntil(() => finishAppend !== undefined);
+    events.next(finish);
+    (finishAppend as (() => void) | undefined)?.();
+    finishAppend = undefined;
+    await vi.waitUntil(() => finishAppend !== undefined);
+    (finishAppend as (() => void) | undefined)?.();
+    await receipt;
+    const entries = store.streams.get('a')?.entries.map(({ data }) => data.match(/"text":"(.)"/g)?.length ?? 0);
+    expect(entries).toEqual([1, 2, 1, 0, 0]);
+    vi.restoreAllMocks();
+  });
+
   it.each([
     ['a provider’s failure', new ProviderError('no more', { retryable: false, providerCode: 'quota' }), ProviderError],
     ['a cut', new InterruptedError('the line is gone'), InterruptedError],
@@ -163,6 +230,23 @@ describe('stop', () => {
 });
 
 describe('a lease', () => {
+  it('that is complete is not asked for again by who takes that for done', async () => {
+    const first = await write(answer('Hel', 'lo'));
+    const events = new Subject<StreamEvent>();
+    const receipt = write(fromCall(fakeCall(events)), { ifClosed: 'skip' });
+    expect(await receipt).toEqual({ ...first, skipped: true });
+    expect(events.observed).toBe(false);
+    expect(textOf(await read())).toBe('Hello');
+  });
+
+  it('that ended otherwise is no answer, and is refused', async () => {
+    await write(throwError(() => new InterruptedError('cut'))).catch(() => undefined);
+    const events = new Subject<StreamEvent>();
+    const receipt = write(fromCall(fakeCall(events)), { ifClosed: 'skip' });
+    await expect(receipt).rejects.toMatchObject({ code: 'ERR_STORE', reason: 'lost' });
+    expect(events.observed).toBe(false);
+  });
+
   it('keeps a second writer out, who asks nothing', async () => {
     const { events, receipt, begun } = driven();
     await begun;
@@ -324,6 +408,220 @@ describe('a reader', () => {
   });
 });
 
+describe('stopUnreadAfterMs', () => {
+  const LEASE_MS = 90;
+  /** A writer, and a time that goes on millisecond by millisecond, for it and the store. */
+  const watched = async (
+    options: ToStoreOptions,
+  ): Promise<
+    ReturnType<typeof driven> & { go: (ms: number) => Promise<void>; outcome: () => unknown; timers: () => number }
+  > => {
+    const scheduler = new VirtualTimeScheduler();
+    const events = new Subject<StreamEvent>();
+    const receipt = write(fromCall(fakeCall(events)), { leaseMs: LEASE_MS, scheduler, ...options });
+    let outcome: unknown;
+    receipt.then(
+      ({ outcome: how, by }) => (outcome = by === undefined ? how : `${how} by ${by}`),
+      (error: unknown) => (outcome = error),
+    );
+    const go = async (ms: number): Promise<void> => {
+      for (const end = store.now + ms; store.now < end;) {
+        store.now += 1;
+        scheduler.frame = scheduler.maxFrames = store.now;
+        scheduler.flush();
+        await turn();
+      }
+    };
+    scheduler.maxFrames = 0;
+    await turn();
+    return {
+      events,
+      receipt,
+      begun: Promise.resolve(),
+      go,
+      outcome: () => outcome,
+      timers: () => scheduler.actions.length,
+    };
+  };
+  const come = async (): Promise<ReturnType<typeof reader>> => {
+    const here = reader();
+    await turn();
+    return here;
+  };
+  const unreadFor = async ({ leave }: { readonly leave: () => void }): Promise<void> => {
+    leave();
+    await turn();
+  };
+
+  it.each([1, 29, 30, 31, 45, 60, 200])('of %i stops the stream so long after the last reader has left', async (ms) => {
+    const { events, go, outcome } = await watched({ stopUnreadAfterMs: ms });
+    const first = await come();
+    const second = await come();
+    await go(10);
+    await unreadFor(first);
+    await go(300);
+    expect(outcome()).toBeUndefined();
+    await unreadFor(second);
+    // It hears of it with the next renewal, if not before; then it looks when the time is over.
+    const heardAfter = 30 - (store.now % 30);
+    await go(Math.max(ms, heardAfter) - 1);
+    expect([outcome(), events.observed]).toEqual([undefined, true]);
+    await go(1);
+    expect([outcome(), events.observed]).toEqual(['stopped by reader', false]);
+    expect(await (await come()).over).toMatchObject({ providerCode: 'stopped' });
+  });
+
+  it('of 0 stops it as soon as the writer hears that the last reader has left', async () => {
+    const { go, outcome } = await watched({ stopUnreadAfterMs: 0 });
+    await unreadFor(await come());
+    await go(29);
+    expect(outcome()).toBeUndefined();
+    await go(1);
+    expect(outcome()).toBe('stopped by reader');
+  });
+
+  it('is heard with each write', async () => {
+    const { events, go, outcome } = await watched({ stopUnreadAfterMs: 5, leaseMs: 90_000 });
+    await unreadFor(await come());
+    await go(3);
+    events.next(text('one'));
+    await go(1);
+    expect(outcome()).toBeUndefined();
+    await go(1);
+    expect(outcome()).toBe('stopped by reader');
+    expect(store.streams.get('a')?.entries).toHaveLength(2);
+  });
+
+  it('is no matter for a stream that is read again in that time', async () => {
+    const { events, receipt, go, outcome } = await watched({ stopUnreadAfterMs: 50 });
+    let here = await come();
+    for (let reload = 0; reload < 5; reload += 1) {
+      await go(20);
+      await unreadFor(here);
+      await go(49);
+      here = await come();
+    }
+    await go(300);
+    expect(outcome()).toBeUndefined();
+    events.next(text('one'));
+    events.next(finish);
+    await go(1);
+    expect(await receipt).toMatchObject({ outcome: 'complete' });
+    expect(textOf(here.events)).toBe('one');
+  });
+
+  it('counts from when the reader left who left last', async () => {
+    const { go, outcome } = await watched({ stopUnreadAfterMs: 50 });
+    await unreadFor(await come());
+    await go(49);
+    await unreadFor(await come());
+    await go(49);
+    expect(outcome()).toBeUndefined();
+    await go(1);
+    expect(outcome()).toBe('stopped by reader');
+  });
+
+  it('is no matter for a stream that nobody has read', async () => {
+    const { events, go, outcome } = await watched({ stopUnreadAfterMs: 10 });
+    events.next(text('one'));
+    await store.read('a');
+    await go(1_000);
+    expect(outcome()).toBeUndefined();
+  });
+
+  it('takes a reader whose process died for one until its presence is over', async () => {
+    const { go, outcome } = await watched({ stopUnreadAfterMs: 50 });
+    await come();
+    await go(10);
+    store.killReaders('a');
+    await go(30_049);
+    expect(outcome()).toBeUndefined();
+    await go(1);
+    expect(outcome()).toBe('stopped by reader');
+  });
+
+  it('goes from one writer to the next', async () => {
+    const first = await watched({ stopUnreadAfterMs: 200 });
+    await unreadFor(await come());
+    first.events.next(text('one '));
+    await first.go(100);
+    store.failure = new StoreError('unavailable', 'this process is cut off');
+    await first.go(30);
+    store.failure = undefined;
+    expect(first.outcome()).toBeInstanceOf(StoreError);
+    store.advance(LEASE_MS - 40);
+    const second = await watched({ stopUnreadAfterMs: 200 });
+    store.advance(0);
+    expect(second.outcome()).toBeUndefined();
+    await second.go(30);
+    expect(second.outcome()).toBe('stopped by reader');
+  });
+
+  it('is never, where it is not asked for, and the store is not asked to watch', async () => {
+    const { go, outcome } = await watched({});
+    await unreadFor(await come());
+    await go(1_000);
+    expect([outcome(), store.streams.get('a')?.readers]).toEqual([undefined, undefined]);
+    const asked = await watched({ stopUnreadAfterMs: Infinity });
+    await asked.go(1);
+    expect(store.streams.get('a')?.readers).toBeUndefined();
+  });
+
+  it('does not stop what has ended', async () => {
+    const { events, receipt, go } = await watched({ stopUnreadAfterMs: 5, gatherMs: 20 });
+    await unreadFor(await come());
+    events.next(text('one'));
+    events.next(finish);
+    await go(100);
+    expect(await receipt).toMatchObject({ outcome: 'complete' });
+    expect(await (await come()).over).toBe('complete');
+  });
+
+  it('leaves no timer behind', async () => {
+    const { go, outcome, timers } = await watched({ stopUnreadAfterMs: 40 });
+    await unreadFor(await come());
+    await go(35);
+    expect(timers()).toBe(1);
+    await go(5);
+    expect(outcome()).toBe('stopped by reader');
+    expect(timers()).toBe(0);
+  });
+
+  it('begins nothing anew when the store answers after the end', async () => {
+    const { events, receipt, go, timers } = await watched({ stopUnreadAfterMs: 40 });
+    await unreadFor(await come());
+    let answer: () => void = () => undefined;
+    store.slow = new Promise((resolve) => (answer = resolve));
+    await go(30);
+    store.slow = Promise.resolve();
+    events.error(new InterruptedError('the line is gone'));
+    await go(1);
+    await expect(receipt).rejects.toBeInstanceOf(InterruptedError);
+    answer();
+    await turn();
+    expect(timers()).toBe(0);
+  });
+
+  it('cancels the work, though a reader’s leaving would not', async () => {
+    const server = await startProviderServer();
+    onTestFinished(() => server.close());
+    server.next({ pieces: ['one ', 'two'], fault: { kind: 'stall', at: { frame: -1 } } });
+    const api = inferencesh({ apiKey: 'k', baseURL: server.baseURLs.inferencesh });
+    const receipt = write(
+      fromCall(api.run({ app: 'openrouter/any', input: { text: 'Hi' } }), { onUnsubscribe: 'leave' }),
+      {
+        leaseMs: 60,
+        stopUnreadAfterMs: 0,
+      },
+    );
+    const here = reader();
+    await vi.waitUntil(() => textOf(here.events) !== '');
+    here.leave();
+    expect(await receipt).toMatchObject({ outcome: 'stopped', by: 'reader' });
+    await vi.waitUntil(() => server.requests.some(({ path }) => path.endsWith('/cancel')));
+  });
+});
+
 describe('the wrong arguments', () => {
   it.each(['', 'a\nb', 'x'.repeat(257)])('such as the id %j are refused at once', (id) => {
     expect(() => toStore(store, id)).toThrow(TypeError);
@@ -331,6 +629,9 @@ describe('the wrong arguments', () => {
   });
   it('such as times out of range are refused at once', () => {
     expect(() => toStore(store, 'a', { leaseMs: 0 })).toThrow(RangeError);
+    for (const stopUnreadAfterMs of [-1, Number.NaN, 2 ** 31]) {
+      expect(() => toStore(store, 'a', { stopUnreadAfterMs })).toThrow(RangeError);
+    }
     expect(() => fromStore(store, 'a', { orphanMs: -1 })).toThrow(RangeError);
     expect(() => fromStore(store, 'a', { missingMs: -1 })).toThrow(RangeError);
   });

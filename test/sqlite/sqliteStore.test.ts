@@ -1,14 +1,19 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
 import { DatabaseSync, type DatabaseSyncInstance } from '@photostructure/sqlite';
 import { beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { StoreError } from '../../src/errors.js';
 import type { StreamLease, StreamStore } from '../../src/protocol/streamStore.js';
 import { sqliteStore, type SQLiteStoreOptions } from '../../src/sqlite/sqliteStore.js';
+import { runReader } from '../support/runReader.js';
 import { describeStore } from '../support/storeContract.js';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
 
 let folder: string;
 let path: string;
@@ -64,8 +69,34 @@ async function textsOf(store: StreamStore, id: string): Promise<string[]> {
   return entries.map(({ data }) => data);
 }
 
+/** Reads a stream; says so when the store knows. */
+const READER = `
+  import { sqliteStore } from './src/sqlite/sqliteStore.ts';
+  const [path, presenceMs, id] = process.argv.slice(2);
+  const store = sqliteStore(path, { presenceMs: Number(presenceMs) });
+  for await (const _ of store.tail(id, undefined, new AbortController().signal)) {
+    await store.stop('behind what it says of its readers');
+    process.stdout.write('reads');
+  }
+`;
+
 describeStore('sqliteStore', (settings) =>
   Promise.resolve({
+    readElsewhere: async (id) => {
+      const program = join(folder, 'reader.mjs');
+      await build({
+        stdin: { contents: READER, resolveDir: root, loader: 'ts' },
+        outfile: program,
+        bundle: true,
+        platform: 'node',
+        format: 'esm',
+        target: 'node20',
+        external: ['@photostructure/sqlite'],
+        logLevel: 'silent',
+      });
+      await symlink(join(root, 'node_modules'), join(folder, 'node_modules'));
+      return runReader(program, [path, String(settings?.presenceMs ?? 30_000), id]);
+    },
     store: sqliteStore(path, settings),
     another: () => Promise.resolve(sqliteStore(path, settings)),
     remove: (id) => {
@@ -108,6 +139,8 @@ describe('sqliteStore', () => {
     [{ busyMs: 2 ** 31 }],
     [{ pollMs: 0 }],
     [{ pollMs: Number.POSITIVE_INFINITY }],
+    [{ presenceMs: 0 }],
+    [{ presenceMs: 2 ** 31 }],
   ])('refuses %o when it is called', (options) => {
     expect(() => sqliteStore(path, options)).toThrow(RangeError);
   });
@@ -266,6 +299,56 @@ describe('sqliteStore', () => {
     await rm(`${path}-shm`, { force: true });
     expect(await textsOf(open(), 'a')).toHaveLength(50);
     expect(raw().prepare('PRAGMA integrity_check').all()).toEqual([{ integrity_check: 'ok' }]);
+  });
+
+  it('notes readers where their writer wants to know, and forgets them with the stream', async () => {
+    const store = open({ presenceMs: 100, expireMs: 300 });
+    const database = raw();
+    const readers = (): { until: number }[] =>
+      database.prepare('SELECT until FROM readers ORDER BY until').all() as { until: number }[]; // as named
+    const watched = async (id: string, ttlMs: number): Promise<StreamLease> => {
+      const lease = await store.lease(id, { ttlMs, watchesReaders: true });
+      if (typeof lease === 'string') throw new Error(`the stream is ${lease}`);
+      await lease.append(['one']);
+      return lease;
+    };
+    const visit = async (id: string): Promise<() => Promise<unknown>> => {
+      const leaving = new AbortController();
+      const tail = store.tail(id, undefined, leaving.signal)[Symbol.asyncIterator]();
+      await tail.next();
+      return () => {
+        leaving.abort();
+        return tail.next();
+      };
+    };
+    await (await take(store, 'unwatched')).append(['one']);
+    await (
+      await visit('unwatched')
+    )();
+    const lease = await watched('a', 60_000);
+    for (let round = 0; round < 10; round += 1) {
+      const leave = await visit('a');
+      await vi.waitUntil(() => readers().some(({ until }) => until > Date.now()));
+      // Two leases of the writer are longer than what the store was told.
+      expect(readers().at(-1)?.until).toBeGreaterThan(Date.now() + 100_000);
+      await leave();
+      await vi.waitUntil(async () => (await lease.renew()).unreadMs !== undefined);
+    }
+    expect(readers().length).toBeLessThanOrEqual(2);
+    await lease.close('end');
+    expect(readers()).toEqual([]);
+    await (
+      await visit('a')
+    )();
+    const abandoned = await watched('b', 1);
+    await (
+      await visit('b')
+    )();
+    await vi.waitUntil(async () => (await abandoned.renew()).unreadMs !== undefined);
+    expect(readers()).toHaveLength(1);
+    await vi.waitUntil(async () => (await store.read('b')).state === 'missing');
+    for (let round = 0; round < 4; round += 1) await take(store, `new ${String(round)}`);
+    expect(readers()).toEqual([]);
   });
 
   it('tells of streams whose entries were taken out by hand', async () => {

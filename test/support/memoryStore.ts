@@ -15,6 +15,8 @@ interface Stored {
   leasedUntil: number;
   isClosed: boolean;
   isStopAsked: boolean;
+  /** Who reads, and until when that counts; undefined where the writer does not want to know. */
+  readers: Map<symbol, number> | undefined;
   readonly wake: Set<() => void>;
 }
 
@@ -28,13 +30,30 @@ export class MemoryStore implements StreamStore {
   /** What a write waits for. */
   slow: Promise<void> = Promise.resolve();
 
+  readonly #presenceMs: number;
+
+  /**
+   * @param clock - in place of a time that the test sets
+   * @param presenceMs - a reader that does not say that it leaves has left so long after
+   */
+  constructor(clock?: () => number, presenceMs = 30_000) {
+    this.#presenceMs = presenceMs;
+    if (clock !== undefined) Object.defineProperty(this, 'now', { get: clock });
+  }
+
+  /** The process of those who read is killed: none of them says that it leaves. */
+  killReaders(id: string): void {
+    const readers = this.streams.get(id)?.readers;
+    for (const reader of readers?.keys() ?? []) readers?.set(reader, this.now + this.#presenceMs);
+  }
+
   /** Time goes on: leases may be over. */
   advance(ms: number): void {
     this.now += ms;
     for (const stream of this.streams.values()) this.#tell(stream);
   }
 
-  lease(id: string, { ttlMs }: LeaseOptions): Promise<StreamLease | 'taken' | 'closed'> {
+  lease(id: string, { ttlMs, watchesReaders = false }: LeaseOptions): Promise<StreamLease | 'taken' | 'closed'> {
     if (this.failure !== undefined) return Promise.reject(this.failure);
     const stream = this.streams.get(id) ?? newStream();
     this.streams.set(id, stream);
@@ -42,6 +61,8 @@ export class MemoryStore implements StreamStore {
     if (stream.leasedUntil > this.now) return Promise.resolve('taken');
     stream.token += 1;
     stream.leasedUntil = this.now + ttlMs;
+    stream.readers = watchesReaders ? (stream.readers ?? new Map()) : undefined;
+    this.#tell(stream);
     const { token, note } = stream;
     const write = async (change: () => void): Promise<WriteReply> => {
       await this.slow;
@@ -50,7 +71,9 @@ export class MemoryStore implements StreamStore {
       change();
       stream.leasedUntil = this.now + ttlMs;
       this.#tell(stream);
-      return { position: stream.entries.at(-1)?.position ?? '', isStopAsked: stream.isStopAsked };
+      const reply = { position: stream.entries.at(-1)?.position ?? '', isStopAsked: stream.isStopAsked };
+      const until = Math.max(...(stream.readers?.values() ?? []));
+      return until <= this.now && until >= 0 ? { ...reply, unreadMs: this.now - until } : reply;
     };
     const add = (data: string): void => {
       const { entries } = stream;
@@ -92,12 +115,38 @@ export class MemoryStore implements StreamStore {
   }
 
   async *tail(id: string, after: string | undefined, signal: AbortSignal): AsyncIterable<StoredPage> {
+    const reader = Symbol(id);
+    const readersOf = (): Stored['readers'] => this.streams.get(id)?.readers;
+    const leave = (): void => {
+      const readers = readersOf();
+      // One that was killed says nothing.
+      if (readers?.get(reader) === Number.POSITIVE_INFINITY) readers.set(reader, this.now);
+    };
+    signal.addEventListener('abort', leave);
+    try {
+      yield* this.#pages(id, after, signal, () => {
+        const readers = readersOf();
+        if (readers?.has(reader) === false) readers.set(reader, Number.POSITIVE_INFINITY);
+      });
+    } finally {
+      signal.removeEventListener('abort', leave);
+      leave();
+    }
+  }
+
+  async *#pages(
+    id: string,
+    after: string | undefined,
+    signal: AbortSignal,
+    looked: () => void,
+  ): AsyncIterable<StoredPage> {
     let position = after;
     let told: StoredPage['state'] | undefined;
     for (;;) {
       const stream = this.streams.get(id);
       const page = await this.read(id, position);
       if (signal.aborted) return;
+      looked();
       position = page.entries.at(-1)?.position ?? position;
       if (page.entries.length > 0 || page.state !== told) yield page;
       told = page.state;
@@ -124,6 +173,9 @@ export class MemoryStore implements StreamStore {
   }
 
   close(): Promise<void> {
+    for (const { readers } of this.streams.values()) {
+      for (const reader of readers?.keys() ?? []) readers?.set(reader, Math.min(readers.get(reader) ?? 0, this.now));
+    }
     return Promise.resolve();
   }
 
@@ -145,6 +197,7 @@ function newStream(): Stored {
     leasedUntil: 0,
     isClosed: false,
     isStopAsked: false,
+    readers: undefined,
     wake: new Set(),
   };
 }

@@ -11,6 +11,8 @@ export interface StoreSettings {
   readonly maxEntries?: number;
   /** A stream that is closed or abandoned is gone so long after. */
   readonly expireMs?: number;
+  /** A process that says nothing any more counts as a reader for so long, where no lease of the stream is longer than half of it. */
+  readonly presenceMs?: number;
 }
 
 /** A store with data of its own: no other call of `make` sees it. */
@@ -20,6 +22,11 @@ export interface StoreAtHand {
   another(): Promise<StreamStore>;
   /** Takes a stream out of the data from outside, as a fault or an operator does: as if it had never been. */
   remove(id: string): Promise<void>;
+  /**
+   * Begins to read a stream in a process of its own, or what the store takes for one; resolves when the store knows of it.
+   * @returns what kills that process
+   */
+  readElsewhere(id: string): Promise<() => Promise<void>>;
   /** Called after the test, when every store is closed. */
   dispose?(): Promise<void>;
 }
@@ -36,9 +43,9 @@ const POSITION = /^[0-9a-z-]{1,64}$/;
 /** Patience for states that come with time; nothing is asserted of how long it takes. */
 const PATIENCE = { timeout: 15_000, interval: 10 };
 
-/** Everything that `protocol/streamStore.ts` promises, tried on one store. */
-export function describeStore(name: string, make: MakeStore): void {
-  const open = async (settings?: StoreSettings): Promise<StoreAtHand> => {
+/** What `make` makes, closed after the test. */
+function opening(make: MakeStore): MakeStore {
+  return async (settings) => {
     const atHand = await make(settings);
     const stores = [atHand.store];
     onTestFinished(async () => {
@@ -48,6 +55,7 @@ export function describeStore(name: string, make: MakeStore): void {
     return {
       ...atHand,
       remove: (id) => atHand.remove(id),
+      readElsewhere: (id) => atHand.readElsewhere(id),
       another: async () => {
         const store = await atHand.another();
         stores.push(store);
@@ -55,6 +63,11 @@ export function describeStore(name: string, make: MakeStore): void {
       },
     };
   };
+}
+
+/** Everything that `protocol/streamStore.ts` promises, tried on one store. */
+export function describeStore(name: string, make: MakeStore): void {
+  const open = opening(make);
 
   describe(`${name}: a lease`, () => {
     it('makes the stream, which has nothing then', async () => {
@@ -840,6 +853,20 @@ export function describeStore(name: string, make: MakeStore): void {
       for (const { pages } of readers) expect(pages.filter(({ state }) => state === 'orphaned')).toHaveLength(1);
     });
 
+    it('says that somebody writes again before anything is written', async () => {
+      const { store, reading } = await openBoth();
+      const first = await take(store, 'a');
+      await first.append(['one']);
+      await first.release();
+      const reader = follow(reading, 'a');
+      await reader.until(isOrphaned);
+      const next = reader.next();
+      const second = await take(store, 'a');
+      expect(await next).toStrictEqual({ entries: [], state: 'open' });
+      await second.release();
+      expect(await reader.next()).toStrictEqual({ entries: [], state: 'orphaned' });
+    });
+
     it('hears of the end of a lease that never wrote', async () => {
       const { store, reading } = await openBoth();
       await take(store, 'a', SHORT_MS);
@@ -1250,6 +1277,269 @@ export function describeStore(name: string, make: MakeStore): void {
       await expectResources(before);
     });
   });
+
+  describeReaders(name, make);
+}
+
+/** What a lease that watches its readers is told of them. */
+export function describeReaders(name: string, make: MakeStore): void {
+  const open = opening(make);
+
+  describe.each([['the same connection'], ['another connection']])(`${name}: readers by %s`, (where) => {
+    const openBoth = async (): Promise<{ store: StreamStore; reading: StreamStore; atHand: StoreAtHand }> => {
+      const atHand = await open();
+      const { store } = atHand;
+      return { store, reading: where === 'the same connection' ? store : await atHand.another(), atHand };
+    };
+    /** A reader that has looked at the stream. */
+    const come = async (store: StreamStore, id = 'a'): Promise<Follower> => {
+      const reader = follow(store, id);
+      await reader.until(() => true);
+      return reader;
+    };
+
+    it('are told of from when the last of them has left', async () => {
+      const { store, reading } = await openBoth();
+      const lease = await watch(store, 'a');
+      await lease.append(['one']);
+      const readers = [await come(reading), await come(reading), await come(store)];
+      await expectRead(lease);
+      readers[0]?.leave();
+      readers[1]?.leave();
+      await expectRead(lease);
+      const left = performance.now();
+      readers[2]?.leave();
+      const unreadMs = await unread(lease);
+      expect(unreadMs).toBeGreaterThanOrEqual(0);
+      // The clocks tick in milliseconds.
+      expect(unreadMs).toBeLessThanOrEqual(performance.now() - left + 2);
+      await vi.waitUntil(async () => ((await lease.append(['two'])).unreadMs ?? 0) >= unreadMs + 50, PATIENCE);
+      expect((await lease.renew()).unreadMs).toBeGreaterThanOrEqual(unreadMs + 50);
+    });
+
+    it('that come back are there again, and leave anew', async () => {
+      const { store, reading } = await openBoth();
+      const lease = await watch(store, 'a');
+      await lease.append(['one']);
+      for (let visit = 0; visit < 3; visit += 1) {
+        const reader = await come(reading);
+        await vi.waitUntil(async () => (await lease.renew()).unreadMs === undefined, PATIENCE);
+        await expectRead(lease);
+        const left = performance.now();
+        reader.leave();
+        const unreadMs = await unread(lease);
+        expect(unreadMs).toBeLessThanOrEqual(performance.now() - left + 2);
+        await sleep(20);
+      }
+    });
+
+    it.each([
+      [
+        'while they wait',
+        async (reader: Follower) => {
+          const pending = reader.next();
+          await turnsGoBy(2);
+          reader.leave();
+          await pending;
+        },
+      ],
+      [
+        'without a word',
+        (reader: Follower) => {
+          reader.leave();
+          return Promise.resolve();
+        },
+      ],
+      [
+        'by returning',
+        async (reader: Follower) => {
+          await reader.iterator.return?.();
+        },
+      ],
+    ])('may leave %s', async (_how, leave) => {
+      const { store, reading } = await openBoth();
+      const lease = await watch(store, 'a');
+      await lease.append(['one']);
+      await leave(await come(reading));
+      await unread(lease);
+    });
+
+    it('that leave before they have looked leave nothing behind', async () => {
+      const { store, reading } = await openBoth();
+      const lease = await watch(store, 'a');
+      const reader = follow(reading, 'a');
+      const pending = reader.next();
+      reader.leave();
+      await pending;
+      await turnsGoBy(5);
+      const { unreadMs = 0 } = await lease.renew();
+      expect(unreadMs).toBeGreaterThanOrEqual(0);
+      const another = follow(reading, 'a');
+      void another.next();
+      await turnsGoBy(5);
+      await expectRead(lease);
+      another.leave();
+      await unread(lease);
+    });
+
+    it('are known to the next writer, those that came and those that left while nobody wrote too', async () => {
+      const { store, reading } = await openBoth();
+      const first = await watch(store, 'a');
+      await first.append(['one']);
+      const early = await come(reading);
+      await first.release();
+      const second = await watch(store, 'a');
+      await expectRead(second);
+      await second.release();
+      const late = await come(reading);
+      early.leave();
+      const third = await watch(store, 'a');
+      await expectRead(third);
+      await third.release();
+      late.leave();
+      const fourth = await watch(store, 'a');
+      const unreadMs = await unread(fourth);
+      await fourth.release();
+      const fifth = await watch(store, 'a');
+      expect((await fifth.renew()).unreadMs).toBeGreaterThanOrEqual(unreadMs);
+    });
+
+    it('are found by a writer that watches where the one before did not', async () => {
+      const { store, reading } = await openBoth();
+      const first = await take(store, 'a');
+      await first.append(['one']);
+      const reader = await come(reading);
+      expect(await first.renew()).not.toHaveProperty('unreadMs');
+      const before = reader.next();
+      await first.release();
+      await before;
+      const second = await watch(store, 'a');
+      await expectRead(second);
+      const next = reader.until(({ entries }) => entries.length > 0);
+      await second.append(['two']);
+      await next;
+      reader.leave();
+      await unread(second);
+    });
+
+    it('are not told of to a writer that does not watch, and what was known is forgotten', async () => {
+      const { store, reading } = await openBoth();
+      const first = await watch(store, 'a');
+      await first.append(['one']);
+      (await come(reading)).leave();
+      await unread(first);
+      await first.release();
+      const second = await take(store, 'a');
+      (await come(reading)).leave();
+      await turnsGoBy(5);
+      expect(await second.append(['two'])).not.toHaveProperty('unreadMs');
+      expect(await second.renew()).not.toHaveProperty('unreadMs');
+      await second.release();
+      const third = await watch(store, 'a');
+      await expectRead(third);
+    });
+
+    it('of one stream are none of another', async () => {
+      const { store, reading } = await openBoth();
+      const [one, two] = [await watch(store, 'a'), await watch(store, 'b')];
+      for (const lease of [one, two]) await lease.append(['one']);
+      const reader = await come(reading, 'b');
+      (await come(reading, 'a')).leave();
+      await unread(one);
+      await expectRead(two);
+      reader.leave();
+      await unread(two);
+    });
+
+    it('of a stream that was removed are none of the one made anew', async () => {
+      const { store, reading, atHand } = await openBoth();
+      const lease = await watch(store, 'a');
+      await lease.append(['one']);
+      (await come(reading)).leave();
+      await unread(lease);
+      await atHand.remove('a');
+      await expectRead(await watch(store, 'a'));
+    });
+
+    it('may be of hundreds of streams', async () => {
+      const { store, reading } = await openBoth();
+      const ids = Array.from({ length: 600 }, (_, index) => `stream ${String(index)}`);
+      const leases = await Promise.all(ids.map((id) => watch(store, id)));
+      await Promise.all(leases.map((lease) => lease.append(['one'])));
+      const readers = await Promise.all(ids.map((id) => come(reading, id)));
+      for (const reader of readers) reader.leave();
+      await Promise.all(leases.map((lease) => unread(lease)));
+    });
+
+    it('leave no timer behind', async () => {
+      const { store, reading } = await openBoth();
+      await (await watch(store, 'a')).append(['one']);
+      const visit = async (): Promise<void> => {
+        const reader = await come(reading);
+        reader.leave();
+      };
+      await visit();
+      await turnsGoBy(5);
+      const before = resources();
+      await Promise.all(Array.from({ length: 20 }, visit));
+      await expectResources(before);
+    });
+  });
+
+  describe(`${name}: readers`, () => {
+    it('are not told of where nobody has read, and who asks without following has not', async () => {
+      const { store, another } = await open();
+      const lease = await watch(store, 'a');
+      expect(await lease.renew()).toStrictEqual({ position: '', isStopAsked: false });
+      const { position } = await lease.append(['one']);
+      await store.read('a');
+      await (await another()).read('a');
+      expect(await lease.renew()).toStrictEqual({ position, isStopAsked: false });
+      await lease.release();
+      await expectRead(await watch(store, 'a'));
+    });
+
+    it('do not keep a stream from being closed', async () => {
+      const { store, another } = await open();
+      const lease = await watch(store, 'a');
+      const readers = [follow(store, 'a'), follow(await another(), 'a')];
+      const ends = Promise.all(readers.map((reader) => reader.toEnd()));
+      await lease.append(['one']);
+      await lease.close('two');
+      await ends;
+      for (const reader of readers) expect(reader.texts()).toStrictEqual(['one', 'two']);
+      expect(await store.lease('a', { ttlMs: LONG_MS, watchesReaders: true })).toBe('closed');
+    });
+
+    it('have left when their store is closed', async () => {
+      const { store, another } = await open();
+      const other = await another();
+      const lease = await watch(store, 'a');
+      await lease.append(['one']);
+      const reader = follow(other, 'a');
+      await reader.untilTexts('one');
+      await expectRead(lease);
+      await other.close();
+      await unread(lease);
+    });
+
+    it('are readers for as long as their process lives, and have left a while after it was killed', async () => {
+      const presenceMs = 1_500;
+      const { store, readElsewhere } = await open({ presenceMs });
+      const lease = await watch(store, 'a', SHORT_MS);
+      await lease.append(['one']);
+      const kill = await readElsewhere('a');
+      const began = performance.now();
+      do {
+        expect(await lease.renew()).not.toHaveProperty('unreadMs');
+        await sleep(SHORT_MS / 3);
+      } while (performance.now() - began < 1.5 * presenceMs);
+      await kill();
+      const killed = performance.now();
+      const unreadMs = await unread(lease);
+      expect(unreadMs).toBeLessThanOrEqual(performance.now() - killed + 2);
+    });
+  });
 }
 
 /** A reader of a tail, which checks that each entry comes after the one before it. */
@@ -1347,6 +1637,30 @@ async function take(store: StreamStore, id: string, ttlMs: number = LONG_MS): Pr
   const lease = await store.lease(id, { ttlMs });
   if (typeof lease === 'string') throw new Error(`the stream is ${lease}`);
   return lease;
+}
+
+/** A lease that must be had, and is told of readers. */
+async function watch(store: StreamStore, id: string, ttlMs: number = LONG_MS): Promise<StreamLease> {
+  const lease = await store.lease(id, { ttlMs, watchesReaders: true });
+  if (typeof lease === 'string') throw new Error(`the stream is ${lease}`);
+  return lease;
+}
+
+/** Expects for a few turns that somebody reads, or nobody has. */
+async function expectRead(lease: StreamLease): Promise<void> {
+  for (let round = 0; round < 5; round += 1) {
+    expect(await lease.renew()).not.toHaveProperty('unreadMs');
+    await turnsGoBy(2);
+  }
+}
+
+/** Since when nobody reads, as soon as that is so. */
+async function unread(lease: StreamLease): Promise<number> {
+  for (;;) {
+    const { unreadMs } = await lease.renew();
+    if (unreadMs !== undefined) return unreadMs;
+    await sleep(PATIENCE.interval);
+  }
 }
 
 /** A lease as soon as it can be had. */
