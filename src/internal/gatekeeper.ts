@@ -1,6 +1,5 @@
 import { type Observable, type SchedulerLike, type Subscriber, Subscription, throwError } from 'rxjs';
-import { type HTTPError, LimitError, type ProviderError } from '../errors.js';
-import { isRecord } from '../protocol/errorBody.js';
+import { LimitError } from '../errors.js';
 import { readRateLimits } from '../protocol/rateLimits.js';
 import type { WarningEvent } from '../types.js';
 import {
@@ -14,12 +13,10 @@ import {
   tearDownWithin,
 } from './flow.js';
 import { GateBudgets } from './gateBudgets.js';
-import { hasCode } from './hasCode.js';
-import { isRefusal, saysLoad } from './isRefusal.js';
+import { readLoadWarning, readRefusal } from './loadVerdict.js';
 import { draw } from './operate.js';
 import type { Keeper } from './position.js';
 import { Queue } from './queue.js';
-import { readRetryAfter } from './retryAfter.js';
 
 /** How a key of a gate stands. @public */
 export interface GateState {
@@ -308,23 +305,17 @@ export class Gatekeeper {
   }
 
   #onError(key: Key, round: number, number: number, error: unknown): void {
-    if (!isRefusal(error)) return;
-    const headers = headersIn(error);
-    if (this.#limits.budgets === 'obey') {
-      const told = readRateLimits(headers, this.#now);
-      if (told.length > 0) key.budgets.note(told, number, this.#now);
-    }
-    const askedMs = hasCode(error, 'ERR_HTTP') ? (error as HTTPError).retryAfterMs : undefined;
-    this.#slow(key, round, askedMs ?? readRetryAfter(headers, this.#now), true);
+    const refusal = readRefusal(error, this.#now);
+    if (refusal === undefined) return;
+    const { budgets, askedMs } = refusal;
+    if (this.#limits.budgets === 'obey' && budgets.length > 0) key.budgets.note(budgets, number, this.#now);
+    this.#slow(key, round, askedMs, true);
   }
 
   /** A provider's warning about its load: the stream came through, and the next may not. */
-  #onWarning(key: Key, round: number, { code, message, detail }: WarningEvent): void {
-    if (code !== 'provider-warning') return;
-    const said = isRecord(detail) ? detail : {};
-    if (![message, said['code'], said['type']].some((words) => typeof words === 'string' && saysLoad(words))) return;
-    const headers = { 'retry-after': textOf(said['retry_after']), 'retry-after-ms': textOf(said['retry_after_ms']) };
-    this.#slow(key, round, readRetryAfter(headers, this.#now), false);
+  #onWarning(key: Key, round: number, event: WarningEvent): void {
+    const warning = readLoadWarning(event, this.#now);
+    if (warning !== undefined) this.#slow(key, round, warning.askedMs, false);
   }
 
   /**
@@ -484,19 +475,4 @@ export class Gatekeeper {
       leaveTurns: undefined,
     };
   }
-}
-
-/** OpenRouter tells its headers in the body: `{"error":{"metadata":{"headers":{"X-RateLimit-Reset":"1741305600000"}}}}`. */
-function headersIn(error: unknown): Readonly<Record<string, string>> {
-  const { body, frame = body } = error as Partial<Pick<HTTPError, 'body'> & Pick<ProviderError, 'frame'>>;
-  const headers = ['error', 'metadata', 'headers'].reduce<unknown>(
-    (value, name) => (isRecord(value) ? value[name] : undefined),
-    frame,
-  );
-  if (!isRecord(headers)) return {};
-  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), textOf(value)]));
-}
-
-function textOf(value: unknown): string {
-  return typeof value === 'string' || typeof value === 'number' ? String(value) : '';
 }
