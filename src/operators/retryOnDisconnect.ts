@@ -137,7 +137,7 @@ class Retrying<T> {
   /** The pause before the next attempt. */
   #pause: Subscription | undefined;
   /** Set until it is certain that an attempt may be made: how it ended by itself meanwhile. */
-  #check: { end: (() => void) | undefined } | undefined;
+  #check: Check | undefined;
 
   constructor(source: Observable<T>, subscriber: Subscriber<T>, options: RetryOnDisconnectOptions) {
     this.#source = source;
@@ -191,6 +191,7 @@ class Retrying<T> {
           upstream.unsubscribe();
         };
         leaveAs('disconnect', 'unsubscribe', leave, this.#scope);
+        if (this.#check !== undefined && !isRetryable(error)) this.#check.failure = { error };
         this.#end(() => {
           this.#onError(error);
         });
@@ -289,7 +290,7 @@ class Retrying<T> {
   }
 
   #askAgain(error: unknown): void {
-    const check: { end: (() => void) | undefined } = { end: undefined };
+    const check: Check = { end: undefined, failure: undefined };
     this.#check = check;
     this.#nextFlows = new Set();
     this.#keeper.hold();
@@ -299,7 +300,8 @@ class Retrying<T> {
       this.#check = undefined;
       if (!this.#keeper.areAllBack) {
         this.#keeper.drop();
-        this.#giveUp(withRemedy(error, LATE));
+        // Something above the call, such as a gate, may have let nothing through, and says why.
+        this.#giveUp(check.failure === undefined ? withRemedy(error, LATE) : check.failure.error);
         return;
       }
       for (const flow of this.#flows) flow.excused = !flow.proven;
@@ -332,6 +334,14 @@ class Retrying<T> {
       cancel();
     }
   }
+}
+
+/** An attempt that is asked again, until it is known whether all its calls are back. */
+interface Check {
+  /** Ends it, where it has ended meanwhile. */
+  end: (() => void) | undefined;
+  /** What it has failed with meanwhile, where asking again does not help. */
+  failure: { readonly error: unknown } | undefined;
 }
 
 /** How the calls go on, told by the one that loses most; `undefined` where one of them may not. */

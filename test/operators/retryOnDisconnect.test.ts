@@ -21,7 +21,14 @@ import {
   timer,
 } from 'rxjs';
 import { describe, expect, it, vi } from 'vitest';
-import { HTTPError, InterruptedError, NoResumePlanError, ProtocolError, ProviderError } from '../../src/errors.js';
+import {
+  HTTPError,
+  InterruptedError,
+  LimitError,
+  NoResumePlanError,
+  ProtocolError,
+  ProviderError,
+} from '../../src/errors.js';
 import {
   type RetryAttempt,
   retryOnDisconnect,
@@ -751,6 +758,26 @@ describe('compositions', () => {
     expect(await read(make(call))).toEqual({ text: 'once ', error });
     expect(error.message).toMatch(/^lost \(not retried: its call did not come back/);
     expect(times()).toBe(1);
+  });
+
+  it('passes the error of what lets the call through no more', async () => {
+    const error = new InterruptedError('lost');
+    const { call } = attempts(
+      'anew',
+      concat(
+        of(text('once ')),
+        throwError(() => error),
+      ),
+    );
+    const full = new LimitError('maxWaiting', 1, 'too many wait');
+    let isFirst = true;
+    const gated = defer(() => {
+      const stream = isFirst ? fromCall(call) : throwError(() => full);
+      isFirst = false;
+      return stream;
+    });
+    expect(await read(gated)).toEqual({ text: 'once ', error: full });
+    expect(error.message).toBe('lost');
   });
 
   it('needs no remedy where the call is given as a function', async () => {
