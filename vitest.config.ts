@@ -8,6 +8,7 @@ export default defineConfig({
     alias: [
       { find: /^#io$/, replacement: source('internal/io.node.ts') },
       { find: /^#templates$/, replacement: source('protocol/template.ts') },
+      { find: /^millrace\/bullmq$/, replacement: source('bullmq/index.ts') },
       { find: /^millrace\/providers$/, replacement: source('providers/index.ts') },
       { find: /^millrace\/react$/, replacement: source('react/index.ts') },
       { find: /^millrace\/redis$/, replacement: source('redis/index.ts') },

@@ -26,7 +26,9 @@ const LEFT_OUT = [
   '**/*.tmux.test.*', // and so is a terminal
   'test/cli/{completion,config,parsers,program,replay,suggestion}.test.ts', // texts
   'test/cli/doctor/**', // sockets and clocks that others meet as well
+  'test/bullmq/**', // processes that are killed again and again
   'test/cli/run/**', // texts, and runs that are killed again and again
+  'test/cli/worker/**', // the same
   'test/docs/**', // compiles
   'test/examples/**', // a browser, too
   'test/package/**', // bundles and reads package.json

@@ -3,8 +3,11 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as rxjs from 'rxjs';
 import { describe, expect, it } from 'vitest';
+import * as bullmq from '../../src/bullmq/index.js';
 import * as main from '../../src/index.js';
 import * as providers from '../../src/providers/index.js';
+import * as redis from '../../src/redis/index.js';
+import * as sqlite from '../../src/sqlite/index.js';
 import * as testing from '../../src/testing/index.js';
 import { complaintsOf } from '../support/complaints.js';
 import { examplesOf, moduleOf } from '../support/examples.js';
@@ -13,7 +16,10 @@ const src = fileURLToPath(new URL('../../src', import.meta.url));
 const files = readdirSync(src, { recursive: true, encoding: 'utf8' }).filter((file) => /\.tsx?$/.test(file));
 const entries = {
   millrace: Object.keys(main),
+  'millrace/bullmq': Object.keys(bullmq),
   'millrace/providers': Object.keys(providers),
+  'millrace/redis': Object.keys(redis),
+  'millrace/sqlite': Object.keys(sqlite),
   'millrace/testing': Object.keys(testing),
   rxjs: Object.keys(rxjs),
 };

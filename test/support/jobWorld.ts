@@ -48,11 +48,12 @@ interface AskedBody {
   readonly input?: { readonly text?: string };
 }
 
-/** Answers each job with its own answer, with faults as chance has them, and storms in which every request is refused. */
+/** Answers each job with its own answer, with faults as chance has them, and storms in which every request is refused: so many for each request. */
 export async function startJobServer(
   jobs: readonly PlannedJob[],
   chance: () => number,
   isHard = true,
+  storms = 0.03,
 ): Promise<{
   readonly server: ProviderServer;
   readonly asked: Asked[];
@@ -70,7 +71,7 @@ export async function startJobServer(
     asked.push({ id: job.id, at });
     const answer: ScriptedAnswer = { text: job.answer, pace: { perFrameMs: 1 } };
     if (!isHard) return { text: job.answer };
-    if (at < stormUntil || chance() < 0.03) {
+    if (at < stormUntil || chance() < storms) {
       if (at >= stormUntil) stormUntil = at + 200;
       counts.refused += 1;
       return { status: chance() < 0.5 ? 429 : 529, headers: { 'retry-after-ms': '40' } };
