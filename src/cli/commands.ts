@@ -6,12 +6,14 @@ import { doctorCommand } from './commands/doctor.js';
 import { mockCommand } from './commands/mock.js';
 import { replayCommand } from './commands/replay.js';
 import { runCommand } from './commands/run.js';
+import { workerCommand } from './commands/worker.js';
 
 /** Every command, in the order of the help. */
 export const COMMANDS: readonly CommandDefinition[] = [
   demoCommand,
   askCommand,
   runCommand,
+  workerCommand,
   replayCommand,
   doctorCommand,
   mockCommand,

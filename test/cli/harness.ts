@@ -137,7 +137,7 @@ export async function bundleCLI(folder: string): Promise<string> {
     platform: 'node',
     format: 'esm',
     target: 'node20',
-    external: ['rxjs', 'undici', 'zod'],
+    external: ['rxjs', 'undici', 'zod', 'bullmq', 'ioredis'],
     banner: {
       js: "import { createRequire as makeRequire } from 'node:module'; const require = makeRequire(import.meta.url);",
     },

@@ -19,6 +19,7 @@ import {
   SYSTEM,
   TEMPERATURE,
 } from './callFlags.js';
+import { QUEUE, QUEUE_NAME, QUEUE_PASSWORD } from './queueFlags.js';
 
 /** What the flags of `millrace run` say. Nothing has a default here: the jobs and the config file come between. Times are in milliseconds, 0 for no limit. */
 export interface RunFlags {
@@ -54,6 +55,9 @@ export interface RunFlags {
   readonly timeoutAttempt?: number;
   readonly maxCost?: number;
   readonly maxTokens?: number;
+  readonly queue?: string;
+  readonly queueName?: string;
+  readonly queueFolder?: string;
   readonly json?: true;
   readonly plain?: true;
   readonly config?: string;
@@ -136,13 +140,13 @@ export const runCommand: CommandDefinition<RunFlags> = {
     { flags: '--no-fsync', about: 'leave that to the system: faster on slow disks, and a power cut may cost answers' },
     {
       flags: '--concurrency <n>',
-      about: 'jobs at once, in all',
+      about: 'jobs at once, in all; not with --queue',
       parse: wholeNumber(1),
       usually: '20',
     },
     {
       flags: '--per-host <n>',
-      about: 'jobs at once at one host with one key; a rate limit lowers it for a while',
+      about: 'jobs at once at one host with one key; a rate limit lowers it for a while; not with --queue',
       parse: wholeNumber(1),
       usually: 'as --concurrency',
     },
@@ -169,6 +173,13 @@ export const runCommand: CommandDefinition<RunFlags> = {
       flags: '--max-tokens <n>',
       about: 'begin no more jobs once so many tokens are used, of questions and answers together',
       parse: wholeNumber(1),
+    },
+    QUEUE,
+    QUEUE_NAME,
+    {
+      flags: '--queue-folder <path>',
+      about: 'where --out is below the folder that the workers have as --out, such as june/letters',
+      usually: 'it is that folder',
     },
     {
       flags: '--json',
@@ -204,6 +215,16 @@ export const runCommand: CommandDefinition<RunFlags> = {
         'single answer is --max-output-tokens. A <duration> is 30s, 500ms, 2m or 1h; a bare number is in seconds; none is no limit.',
       ],
     },
+    {
+      title: 'A queue',
+      lines: [
+        'With --queue this process asks nothing: it puts the jobs into a queue in Redis, millrace worker does them on any number of machines,',
+        'and it follows what becomes of them, into the same report. It needs npm install bullmq ioredis. A job is in a queue once, whoever',
+        'puts it there: the same command on another machine follows the same jobs, and after a crash it goes on. Jobs bring their own settings; keys stay with',
+        'the workers, and what is finished and which files are in the way they know. Ctrl-C takes back the jobs that nobody has begun and follows the others to their end; a',
+        'second one leaves at once, and the workers finish what they have begun.',
+      ],
+    },
     PROVIDERS_SECTION,
     PROVIDER_NOTES,
   ],
@@ -222,9 +243,13 @@ export const runCommand: CommandDefinition<RunFlags> = {
       line: 'millrace run out/failed.jsonl -o out --retries 30 --timeout-first-content 15m',
       does: 'what has failed, with more patience',
     },
+    {
+      line: 'millrace run jobs.jsonl -o /mnt/answers --queue redis://queue.internal:6379',
+      does: 'by the workers of a queue',
+    },
     { line: `millrace run jobs.jsonl -o out --json | jq -c 'select(.type == "end")'`, does: 'for a program' },
   ],
-  environment: KEY_VARIABLES,
+  environment: [...KEY_VARIABLES, QUEUE_PASSWORD],
   files: [
     ['DIR/report.json, DIR/report.html', 'what became of each job: outcome, times, tokens, cost, retries'],
     ['DIR/failed.jsonl', 'the jobs that were begun and are not complete, ready to be run again'],
@@ -235,7 +260,10 @@ export const runCommand: CommandDefinition<RunFlags> = {
   exitCodes: [
     ['0', 'every job is complete'],
     ['1', 'some jobs failed, or the run itself, such as on a full disk'],
-    ['2', 'bad input: jobs, flags, config file, files in the way, or a folder that another run is at work in'],
+    [
+      '2',
+      'bad input: jobs, flags, config file, files in the way, a folder that another run is at work in, or no Redis',
+    ],
     ['130', 'stopped before its end: Ctrl-C, --max-cost, --max-tokens; the same command goes on'],
   ],
   action: async ([file], flags, context) => {

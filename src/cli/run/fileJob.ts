@@ -26,3 +26,8 @@ export interface FileJob {
    */
   readonly source: Readonly<Record<string, unknown>>;
 }
+
+/** What is shown of a job. */
+export interface ShownJob extends Pick<FileJob, 'id' | 'line' | 'format' | 'out'> {
+  readonly options: { readonly provider: string; readonly model?: string };
+}

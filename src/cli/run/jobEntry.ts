@@ -1,6 +1,6 @@
 import type { Billing, StoppedBy, Usage } from '../../index.js';
 import type { JobReceipt } from '../../sources/jobReceipt.js';
-import type { FileJob, OutputFormat } from './fileJob.js';
+import type { OutputFormat, ShownJob } from './fileJob.js';
 import { fileOf, type JobOutcome, outcomeOf, reasonOf } from './jobOutcome.js';
 
 /** What is told of a job to machines: in `report.json`, and by `--json` when it ends. What is not known is not there. */
@@ -47,7 +47,7 @@ export interface JobEntry {
 }
 
 /** What is told of a job. @param receipt - where it was begun */
-export function jobEntry(job: FileJob, receipt: JobReceipt<FileJob> | undefined): JobEntry {
+export function jobEntry(job: ShownJob, receipt: JobReceipt<ShownJob> | undefined): JobEntry {
   const { id, line, format, options } = job;
   const { provider, model } = options;
   if (receipt === undefined) {

@@ -1,7 +1,7 @@
 import { basename, posix } from 'node:path';
 import type { Outcome, Receipt } from '../../index.js';
 import type { JobReceipt } from '../../sources/jobReceipt.js';
-import type { FileJob } from './fileJob.js';
+import type { ShownJob } from './fileJob.js';
 
 /**
  * What became of a job. `withheld`: the answer is whole and ended for a reason that makes no file final, so that it stays `.partial`.
@@ -15,21 +15,21 @@ export function isFromBefore({ skipped }: Receipt): boolean {
 }
 
 /** What became of a job that was asked. */
-export function outcomeOf(receipt: JobReceipt<FileJob>): Exclude<JobOutcome, 'pending'> {
+export function outcomeOf(receipt: JobReceipt<ShownJob>): Exclude<JobOutcome, 'pending'> {
   const { outcome, where, job } = receipt;
   const isNamed = receipt.skipped === true || basename(where) === posix.basename(job.out);
   return outcome === 'complete' && !isNamed ? 'withheld' : outcome;
 }
 
 /** Where what came of it is: a path in the output folder, with `/` between its parts; `undefined` where there is nothing. */
-export function fileOf({ where, job }: JobReceipt<FileJob>): string | undefined {
+export function fileOf({ where, job }: JobReceipt<ShownJob>): string | undefined {
   if (where === 'none') return undefined;
   // A receipt has the real path of its folder, which may lead elsewhere.
   return posix.join(posix.dirname(job.out), basename(where));
 }
 
 /** Why it is not complete: a stable code, and a sentence. */
-export function reasonOf(receipt: JobReceipt<FileJob>): { readonly code: string; readonly message: string } {
+export function reasonOf(receipt: JobReceipt<ShownJob>): { readonly code: string; readonly message: string } {
   const { outcome, error, by, finish } = receipt;
   if (error !== undefined) return { code: error.code ?? error.name, message: error.message };
   if (outcome === 'stopped')

@@ -2,14 +2,23 @@ import { asyncScheduler, type SchedulerLike, type Subscription } from 'rxjs';
 import type { StreamEvent } from '../../index.js';
 import type { JobReceipt } from '../../sources/jobReceipt.js';
 import type { Output } from '../context.js';
-import type { FileJob } from './fileJob.js';
+import type { ShownJob } from './fileJob.js';
 import { type JobEntry, jobEntry } from './jobEntry.js';
 import { type RunSummary, RunTally } from './runTally.js';
-import type { GateNote, RunStart, RunView } from './runView.js';
+import type { GateNote, RunQueue, RunStart, RunView, StopStage } from './runView.js';
 
-/** A line of `millrace run --json`. `at` is an ISO date; `job` is the id of a job. What is not known is not there, or `null`. */
+/** A line of `millrace run --json` and `millrace worker --json`. `at` is an ISO date; `job` is the id of a job. What is not known is not there, or `null`. */
 export type RunLine = { readonly at: string } & (
-  | ({ readonly type: 'run'; readonly version: 1 } & RunStart)
+  | {
+      readonly type: 'run';
+      readonly version: 1;
+      /** `null`: a worker does not know how many are to come. */
+      readonly jobs: number | null;
+      readonly finished: number;
+      readonly folder: string;
+      /** Where there is one. */
+      readonly queue?: RunQueue;
+    }
   | {
       readonly type: 'start';
       readonly job: string;
@@ -31,7 +40,7 @@ export type RunLine = { readonly at: string } & (
       readonly most?: number;
       readonly closedForMs: number;
     }
-  | { readonly type: 'stop'; readonly stage: 'draining' | 'stopping'; readonly why: string }
+  | { readonly type: 'stop'; readonly stage: StopStage; readonly why: string }
   | { readonly type: 'note'; readonly text: string }
   | ({ readonly type: 'summary' } & { readonly [Name in keyof RunSummary]: Nullable<RunSummary[Name]> })
 );
@@ -84,8 +93,9 @@ class JSONRunView implements RunView {
     this.#scheduler = scheduler;
     this.#tellsEvents = events === 'all';
     this.#tally = new RunTally(start, scheduler);
-    const { jobs, finished, folder } = start;
-    this.#print({ type: 'run', at: this.#at(), version: 1, jobs, finished, folder });
+    const { jobs = null, finished, folder, queue } = start;
+    const opening = { type: 'run', at: this.#at(), version: 1, jobs, finished, folder } as const;
+    this.#print({ ...opening, ...(queue !== undefined && { queue }) });
     const sumUp = (): void => {
       if (!output.writableNeedDrain) this.#sumUp();
     };
@@ -95,7 +105,7 @@ class JSONRunView implements RunView {
     }, summaryMs);
   }
 
-  start(job: FileJob): void {
+  start(job: ShownJob): void {
     this.#tally.start(job);
     const { id, line, out, options } = job;
     const { provider, model } = options;
@@ -103,17 +113,17 @@ class JSONRunView implements RunView {
     this.#print({ type: 'start', at: this.#at(), ...named, file: out });
   }
 
-  show(job: FileJob, event: StreamEvent): void {
+  show(job: ShownJob, event: StreamEvent): void {
     this.#tally.show(event);
     if (this.#tellsEvents) this.#print({ type: 'event', at: this.#at(), job: job.id, event });
   }
 
-  retry(job: FileJob, why: string, delayMs: number): void {
+  retry(job: ShownJob, why: string, delayMs: number): void {
     this.#tally.retry();
     this.#print({ type: 'retry', at: this.#at(), job: job.id, why, delayMs });
   }
 
-  end(receipt: JobReceipt<FileJob>): void {
+  end(receipt: JobReceipt<ShownJob>): void {
     this.#tally.end(receipt);
     this.#print({ type: 'end', at: this.#at(), job: receipt.job.id, entry: jobEntry(receipt.job, receipt) });
   }
@@ -129,7 +139,7 @@ class JSONRunView implements RunView {
     });
   }
 
-  stop(stage: 'draining' | 'stopping', why: string): void {
+  stop(stage: StopStage, why: string): void {
     this.#tally.stop();
     this.#print({ type: 'stop', at: this.#at(), stage, why });
   }
@@ -144,8 +154,8 @@ class JSONRunView implements RunView {
   }
 
   #sumUp(): void {
-    const { jobsPerMinute = null, charsPerSecond = null, leftMs = null, ...others } = this.#tally.read();
-    this.#print({ type: 'summary', at: this.#at(), ...others, jobsPerMinute, charsPerSecond, leftMs });
+    const { jobs = null, jobsPerMinute = null, charsPerSecond = null, leftMs = null, ...others } = this.#tally.read();
+    this.#print({ type: 'summary', at: this.#at(), jobs, ...others, jobsPerMinute, charsPerSecond, leftMs });
   }
 
   #at(): string {

@@ -6,12 +6,12 @@ import type { StreamEvent } from '../../index.js';
 import type { JobReceipt } from '../../sources/jobReceipt.js';
 import type { TerminalOutput } from '../../internal/io.js';
 import type { Colors } from '../context.js';
-import type { FileJob } from './fileJob.js';
+import type { ShownJob } from './fileJob.js';
 import { drawFooter } from './runFooter.js';
 import { GateBoard } from './gateBoard.js';
 import { fileOf } from './jobOutcome.js';
 import { RunTally } from './runTally.js';
-import type { GateNote, RunStart, RunView } from './runView.js';
+import type { GateNote, RunStart, RunView, StopStage } from './runView.js';
 import { startWords, stopWords } from './runWords.js';
 
 /** How often the screen is drawn. */
@@ -41,6 +41,7 @@ export function liveRunView(
 }
 
 class LiveRunView implements RunView {
+  readonly #start: RunStart;
   readonly #colors: Colors;
   readonly #tally: RunTally;
   readonly #gates: GateBoard;
@@ -50,6 +51,7 @@ class LiveRunView implements RunView {
   #stop: string | undefined;
 
   constructor(output: TerminalOutput, start: RunStart, colors: Colors, scheduler: SchedulerLike) {
+    this.#start = start;
     this.#colors = colors;
     this.#tally = new RunTally(start, scheduler);
     this.#gates = new GateBoard(scheduler);
@@ -70,22 +72,22 @@ class LiveRunView implements RunView {
     this.say(startWords(start));
   }
 
-  start(job: FileJob): void {
+  start(job: ShownJob): void {
     this.#tally.start(job);
     this.#rowOf(job);
   }
 
-  show(job: FileJob, event: StreamEvent): void {
+  show(job: ShownJob, event: StreamEvent): void {
     this.#tally.show(event);
     this.#rowOf(job).take(event);
   }
 
-  retry(job: FileJob, _why: string, _delayMs: number): void {
+  retry(job: ShownJob, _why: string, _delayMs: number): void {
     this.#tally.retry();
     this.#rowOf(job).retry();
   }
 
-  end(receipt: JobReceipt<FileJob>): void {
+  end(receipt: JobReceipt<ShownJob>): void {
     const { job } = receipt;
     const isNews = this.#tally.end(receipt);
     if (isNews) this.#rowOf(job).end(receipt, fileOf(receipt));
@@ -96,9 +98,9 @@ class LiveRunView implements RunView {
     this.#gates.take(note);
   }
 
-  stop(stage: 'draining' | 'stopping', why: string): void {
+  stop(stage: StopStage, why: string): void {
     this.#tally.stop();
-    this.#stop = stopWords(stage, why);
+    this.#stop = stopWords(stage, why, this.#start.queue?.role);
     this.#rows.print([this.#colors.yellow(this.#stop)]);
   }
 
@@ -110,7 +112,7 @@ class LiveRunView implements RunView {
     this.#rows.close();
   }
 
-  #rowOf(job: FileJob): ShownRow {
+  #rowOf(job: ShownJob): ShownRow {
     const row = this.#running.get(job.out) ?? this.#rows.add(job.id);
     this.#running.set(job.out, row);
     return row;

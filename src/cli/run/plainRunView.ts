@@ -4,11 +4,11 @@ import { oneLine } from '../../internal/node/terminal/screenText.js';
 import type { StreamEvent } from '../../index.js';
 import type { JobReceipt } from '../../sources/jobReceipt.js';
 import type { Output } from '../context.js';
-import type { FileJob } from './fileJob.js';
+import type { ShownJob } from './fileJob.js';
 import { GateBoard, gateWords } from './gateBoard.js';
 import { fileOf, outcomeOf, reasonOf } from './jobOutcome.js';
 import { RunTally } from './runTally.js';
-import type { GateNote, RunStart, RunView } from './runView.js';
+import type { GateNote, RunStart, RunView, StopStage } from './runView.js';
 import { leftWords, startWords, stopWords, summaryWords, usageWords } from './runWords.js';
 
 /** How a run's lines come. */
@@ -33,6 +33,7 @@ const WORD = 11;
 
 class PlainRunView implements RunView {
   readonly #output: Output;
+  readonly #start: RunStart;
   readonly #tally: RunTally;
   readonly #gates: GateBoard;
   readonly #timer: Subscription;
@@ -43,6 +44,7 @@ class PlainRunView implements RunView {
     { summaryMs = 10_000, scheduler = asyncScheduler }: PlainRunViewOptions,
   ) {
     this.#output = output;
+    this.#start = start;
     this.#tally = new RunTally(start, scheduler);
     this.#gates = new GateBoard(scheduler);
     this.#print('run', startWords(start));
@@ -55,20 +57,20 @@ class PlainRunView implements RunView {
     }, summaryMs);
   }
 
-  start(job: FileJob): void {
+  start(job: ShownJob): void {
     this.#tally.start(job);
   }
 
-  show(_job: FileJob, event: StreamEvent): void {
+  show(_job: ShownJob, event: StreamEvent): void {
     this.#tally.show(event);
   }
 
-  retry(job: FileJob, why: string, delayMs: number): void {
+  retry(job: ShownJob, why: string, delayMs: number): void {
     this.#tally.retry();
     this.#print('again', `${job.id}  in ${duration(delayMs)}: ${why}`);
   }
 
-  end(receipt: JobReceipt<FileJob>): void {
+  end(receipt: JobReceipt<ShownJob>): void {
     if (this.#tally.end(receipt)) this.#print(outcomeOf(receipt), endWords(receipt));
   }
 
@@ -76,9 +78,9 @@ class PlainRunView implements RunView {
     if (this.#gates.take(note)) this.#print('gate', `${note.name}: ${gateWords(note)}`);
   }
 
-  stop(stage: 'draining' | 'stopping', why: string): void {
+  stop(stage: StopStage, why: string): void {
     this.#tally.stop();
-    this.#print(stage, stopWords(stage, why));
+    this.#print(stage, stopWords(stage, why, this.#start.queue?.role));
   }
 
   say(line: string): void {
@@ -95,10 +97,10 @@ class PlainRunView implements RunView {
     const { jobs, done, running, leftMs } = summary;
     const [limit] = this.#gates.limiting();
     const words = [
-      `${grouped(done)} of ${counted(jobs, 'job')} done`,
+      jobs === undefined ? `${counted(done, 'job')} done` : `${grouped(done)} of ${counted(jobs, 'job')} done`,
       ...(running > 0 ? [`${grouped(running)} running`] : []),
       ...summaryWords(summary),
-      ...(done < jobs ? [leftWords(leftMs)] : []),
+      ...(jobs !== undefined && done < jobs ? [leftWords(leftMs)] : []),
       ...(limit === undefined ? [] : [`gate ${limit.name}: ${gateWords(limit)}`]),
     ];
     this.#print('run', words.join(', '));
@@ -112,7 +114,7 @@ class PlainRunView implements RunView {
 }
 
 /** What is told of a job that has ended, in one line. */
-function endWords(receipt: JobReceipt<FileJob>): string {
+function endWords(receipt: JobReceipt<ShownJob>): string {
   const { job, outcome, finish, chars, timings, attempts, runs } = receipt;
   const isWhole = outcomeOf(receipt) === 'complete';
   const file = fileOf(receipt);

@@ -44,7 +44,11 @@ export function drawFooter(facts: FooterFacts, columns: number, room: number, co
 }
 
 function drawBar(summary: RunSummary, width: number, colors: Colors): string {
-  const { jobs, done, failed, elapsedMs, leftMs } = summary;
+  const { jobs, done, failed, running, elapsedMs, leftMs } = summary;
+  if (jobs === undefined) {
+    const texts = [`${grouped(done)} done`, `${grouped(running)} running`, `${duration(elapsedMs)} so far`];
+    return colors.bold(truncateText(texts.join(GAP), width));
+  }
   const ratio = jobs === 0 ? 1 : Math.min(1, done / jobs);
   // Never 100 % before it is.
   const percentage = `${String(Math.floor(ratio * 100))} %`;

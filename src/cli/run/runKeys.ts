@@ -3,8 +3,11 @@ import { UsageError } from '../exitCodes.js';
 import { readKey } from '../readKey.js';
 import type { FileJob } from './fileJob.js';
 
+/** What of a job says which key it is asked with. */
+export type KeyedJob = Pick<FileJob, 'options' | 'keyEnv' | 'account'>;
+
 /** The key that a job is asked with; `undefined` where it is asked without. */
-export type KeyOf = (job: FileJob) => string | undefined;
+export type KeyOf = (job: KeyedJob) => string | undefined;
 
 /**
  * Finds the key of every job, before one is asked.
@@ -33,6 +36,6 @@ export function runKeys(
   return (job) => keys.get(nameOf(job));
 }
 
-function nameOf({ options: { provider, mode }, keyEnv, account }: FileJob): string {
+function nameOf({ options: { provider, mode }, keyEnv, account }: KeyedJob): string {
   return JSON.stringify([provider, mode, keyEnv, account]);
 }

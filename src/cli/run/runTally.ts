@@ -2,14 +2,15 @@ import type { SchedulerLike } from 'rxjs';
 import { Rate } from '../../internal/node/terminal/rate.js';
 import type { StreamEvent } from '../../index.js';
 import type { JobReceipt } from '../../sources/jobReceipt.js';
-import type { FileJob } from './fileJob.js';
+import type { ShownJob } from './fileJob.js';
 import { isFromBefore, outcomeOf } from './jobOutcome.js';
 import type { RunStart } from './runView.js';
 import { Spending, type Spent } from './spending.js';
 
 /** How a run stands. */
 export interface RunSummary {
-  readonly jobs: number;
+  /** `undefined` where nobody knows how many are to come. */
+  readonly jobs: number | undefined;
   /** Jobs that need not be asked any more, those that an earlier run has finished included: complete or failed. */
   readonly done: number;
   /** Jobs that an earlier run has finished. */
@@ -65,7 +66,7 @@ export class RunTally {
     return this.#scheduler.now() - this.#startedAt;
   }
 
-  start({ out }: FileJob): void {
+  start({ out }: ShownJob): void {
     this.#running.add(out);
     this.#mostAtOnce = Math.max(this.#mostAtOnce, this.#running.size);
   }
@@ -79,7 +80,7 @@ export class RunTally {
   }
 
   /** @returns whether it is news: a job that an earlier run has finished is none */
-  end(receipt: JobReceipt<FileJob>): boolean {
+  end(receipt: JobReceipt<ShownJob>): boolean {
     this.#running.delete(receipt.job.out);
     if (isFromBefore(receipt)) {
       this.#skipped += 1;
@@ -104,8 +105,9 @@ export class RunTally {
     const finished = Math.max(this.#start.finished, this.#skipped);
     const done = finished + complete + failed;
     const running = this.#running.size;
-    const perMs = this.#jobsPerMs(jobs - finished);
-    const left = this.#isStopping ? running : Math.max(0, jobs - done - stopped);
+    const perMs = this.#jobsPerMs(jobs === undefined ? Infinity : jobs - finished);
+    const waiting = jobs === undefined ? undefined : Math.max(0, jobs - done - stopped);
+    const left = this.#isStopping ? running : waiting;
     return {
       jobs,
       done,
@@ -118,7 +120,7 @@ export class RunTally {
       elapsedMs: this.elapsedMs,
       jobsPerMinute: perMs === undefined ? undefined : perMs * 60_000,
       charsPerSecond: this.#chars === 0 ? undefined : this.#charRate.read(this.#chars, this.#scheduler.now()),
-      leftMs: perMs === undefined || perMs === 0 ? undefined : left / perMs,
+      leftMs: left === undefined || perMs === undefined || perMs === 0 ? undefined : left / perMs,
       spent: this.#spending.read(),
     };
   }

@@ -2,7 +2,7 @@
 import { counted, duration, grouped } from '../../internal/node/terminal/measures.js';
 import { oneLine } from '../../internal/node/terminal/screenText.js';
 import type { Usage } from '../../index.js';
-import type { RunStart } from './runView.js';
+import type { RunQueue, RunStart, StopStage } from './runView.js';
 import type { RunSummary } from './runTally.js';
 import type { Spent } from './spending.js';
 
@@ -69,17 +69,33 @@ export function leftWords(leftMs: number | undefined): string {
 }
 
 /** What is about to be done. */
-export function startWords({ jobs, finished, folder }: RunStart): string {
+export function startWords({ jobs, finished, folder, queue }: RunStart): string {
   const before = finished === 0 ? '' : `, ${grouped(finished)} of them finished by an earlier run`;
-  return `${counted(jobs, 'job')} into ${folder}${before}`;
+  const where = queue === undefined ? '' : `queue ${queue.name} at ${queue.url}`;
+  if (jobs === undefined) return `jobs of ${where} into ${folder}`;
+  return `${counted(jobs, 'job')} into ${folder}${before}${where === '' ? '' : `, for the workers of ${where}`}`;
 }
 
 /** Why no more jobs are taken, what becomes of those that run, and what the next Ctrl-C does. */
-export function stopWords(stage: 'draining' | 'stopping', why: string): string {
-  return stage === 'draining'
-    ? `${oneLine(why)}: no more jobs are begun, those that run are finished; Ctrl-C stops them`
-    : `${oneLine(why)}: what runs is stopped, what came of it is kept; Ctrl-C leaves at once`;
+export function stopWords(stage: StopStage, why: string, role: keyof typeof STOP_WORDS = 'alone'): string {
+  return `${oneLine(why)}: ${STOP_WORDS[role][stage] ?? stage}`;
 }
+
+const STOP_WORDS: Readonly<Record<RunQueue['role'] | 'alone', Readonly<Partial<Record<StopStage, string>>>>> = {
+  alone: {
+    draining: 'no more jobs are begun, those that run are finished; Ctrl-C stops them',
+    stopping: 'what runs is stopped, what came of it is kept; Ctrl-C leaves at once',
+  },
+  follower: {
+    draining:
+      'jobs that nobody has begun are taken out of the queue, the others are followed to their end; Ctrl-C leaves at once',
+    leaving: 'the workers finish what they have begun; the same command goes on',
+  },
+  worker: {
+    draining: 'no more jobs are taken, those that run are finished; Ctrl-C stops them',
+    stopping: 'what runs is stopped and given back to the queue; Ctrl-C leaves at once',
+  },
+};
 
 function rateOf(perMinute: number): string {
   return perMinute < 9.95 ? perMinute.toFixed(1) : grouped(perMinute);

@@ -1,4 +1,5 @@
 import { open, rename, rm } from 'node:fs/promises';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import { type JobReceipt, SinkError } from '../../index.js';
@@ -7,6 +8,13 @@ import { failedJobs } from './failedJobs.js';
 import type { FileJob } from './fileJob.js';
 import { reportPage } from './reportPage.js';
 import type { RunReport } from './runReport.js';
+
+/** How a report is written. */
+export interface ReportOptions {
+  readonly fsync: boolean;
+  /** Whether other machines may write into the folder, so that the number of a process tells nobody apart. */
+  readonly isShared?: boolean | undefined;
+}
 
 /**
  * Writes `report.json`, `report.html` and, where jobs have failed, `failed.jsonl`; each has its name when it is whole.
@@ -17,17 +25,18 @@ export async function writeReport(
   report: RunReport,
   jobs: readonly FileJob[],
   receipts: readonly JobReceipt<FileJob>[],
-  fsync: boolean,
+  options: ReportOptions,
 ): Promise<void> {
-  await write(folder, 'report.json', `${JSON.stringify(report, null, 2)}\n`, fsync);
-  await write(folder, 'report.html', reportPage(report), fsync);
-  await write(folder, 'failed.jsonl', failedJobs(jobs, receipts), fsync);
+  await write(folder, 'report.json', `${JSON.stringify(report, null, 2)}\n`, options);
+  await write(folder, 'report.html', reportPage(report), options);
+  await write(folder, 'failed.jsonl', failedJobs(jobs, receipts), options);
 }
 
-async function write(folder: string, name: string, text: string, fsync: boolean): Promise<void> {
+async function write(folder: string, name: string, text: string, { fsync, isShared }: ReportOptions): Promise<void> {
   const path = join(folder, name);
   // Beside it, since `.millrace` may be a link to another disk; what a killed run leaves of it is taken away by the next.
-  const draft = join(folder, `.millrace-${String(process.pid)}-${name}`);
+  const owner = `${isShared === true ? `at-${hostname()}-` : ''}${String(process.pid)}`;
+  const draft = join(folder, `.millrace-${owner}-${name}`);
   try {
     if (text === '') {
       await rm(path, { force: true }); // an earlier run's
