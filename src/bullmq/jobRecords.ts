@@ -116,9 +116,14 @@ export class TakenJob implements OpenJobJournal {
   }
 }
 
-/** What was written by this library, or lost; what is no record is taken as none. */
+/** What is no record is taken as none: a job is rather asked again than lost. */
 function parse(text: unknown): JobRecord | undefined {
   if (typeof text !== 'string') return undefined;
-  const value: unknown = JSON.parse(text);
-  return isRecord(value) && typeof value['state'] === 'string' ? (value as unknown as JobRecord) : undefined; // as TakenJob wrote it
+  try {
+    const value: unknown = JSON.parse(text);
+    if (isRecord(value) && typeof value['state'] === 'string') return value as unknown as JobRecord; // as TakenJob wrote it
+  } catch {
+    // As above.
+  }
+  return undefined;
 }

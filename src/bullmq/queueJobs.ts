@@ -1,6 +1,6 @@
 import type { Queue, QueueEvents } from 'bullmq';
 import { asyncScheduler, Observable, type Subscriber, type Subscription } from 'rxjs';
-import { StoreError } from '../errors.js';
+import { isMillraceError, StoreError } from '../errors.js';
 import { Evidence } from '../internal/evidence.js';
 import { feedOf, type JobFeed } from '../internal/jobFeed.js';
 import { onAbort } from '../internal/onAbort.js';
@@ -268,6 +268,7 @@ class QueuedRun<Job> {
     if (this.#keys.has(key)) throw new TypeError(`queueJobs got two jobs named ${JSON.stringify(key)}`);
     this.#keys.add(key);
     const id = await idOf(key);
+    if (this.#state !== 'open') return;
     const queued = { id, key, job, isMissed: false };
     const entry = this.#entryOf(queued);
     this.#queued.set(id, queued);
@@ -370,13 +371,15 @@ class QueuedRun<Job> {
     else this.#putBack(queued);
   }
 
-  #fail(error: unknown): void {
+  #fail(cause: unknown): void {
+    const { commands } = this.#settings;
+    const error = isMillraceError(cause) ? cause : commands.failure('The queue does not take its jobs', cause);
     this.#failure ??= { error };
     this.#end();
   }
 
   #endWhenOver(): void {
-    if (this.#state === 'draining' && this.#queued.size === 0 && !this.#isPulling) this.#end();
+    if (this.#state === 'draining' && this.#queued.size === 0) this.#end();
   }
 
   #end(): void {
@@ -393,6 +396,7 @@ class QueuedRun<Job> {
     await this.#queue?.close().catch(ignore);
     const client = await commands.close()?.catch(ignore);
     if (isOwn && client !== undefined && !isCluster(client)) await closeClient(client);
+    this.#failure ??= this.#feed?.failure;
     if (this.#failure === undefined) this.#subscriber.complete();
     else this.#subscriber.error(this.#failure.error);
   }

@@ -1,3 +1,4 @@
+import { io } from '#io';
 import type { Job as BullJob, Worker } from 'bullmq';
 import { asyncScheduler, lastValueFrom, Observable, type OperatorFunction, type Subscriber } from 'rxjs';
 import { Evidence } from '../internal/evidence.js';
@@ -75,7 +76,10 @@ export interface WorkJobsOptions<Data> {
   readonly onStart?: ((data: Data) => void) | undefined;
   /** Hears when a job is asked again. */
   readonly onRetry?: ((data: Data, retry: RetryAttempt) => void) | undefined;
-  /** Hears of what the worker goes on from: a Redis that is away, a job that another has taken since this process slept. */
+  /**
+   * Hears of what the worker goes on from: a Redis that is away or full, a job that another has taken since this process slept.
+   * @defaultValue a `MillraceWarning` of the process, once for each message
+   */
   readonly onTrouble?: ((error: Error) => void) | undefined;
 }
 
@@ -129,7 +133,7 @@ export function workJobs<Data>(options: WorkJobsOptions<Data>): Observable<JobRe
   requireDelay(1, { maxWaitMs });
   return new Observable((subscriber) => {
     const commands = new Commands(open, maxWaitMs);
-    const settings = { commands, concurrency, leaseMs, keepMs, isOwn: 'url' in redis };
+    const settings = { commands, concurrency, leaseMs, keepMs, maxWaitMs, isOwn: 'url' in redis };
     void new QueueWorker(options, settings, subscriber).start();
   });
 }
@@ -144,6 +148,7 @@ interface Settings {
   readonly concurrency: number;
   readonly leaseMs: number;
   readonly keepMs: number;
+  readonly maxWaitMs: number;
   readonly isOwn: boolean;
 }
 
@@ -200,12 +205,12 @@ class QueueWorker<Data> {
 
   async #open(): Promise<void> {
     const { redis, queue, gate, onTrouble } = this.#options;
-    const { commands, concurrency, leaseMs } = this.#settings;
+    const { commands, concurrency, leaseMs, maxWaitMs } = this.#settings;
     const { Worker, WaitingError } = await loadBullMQ();
     await commands.try('greet', (client) => client.ping(), asyncScheduler.now() + FIRST_WAIT_MS);
     const connection = await commands.client();
     if (this.#calledOff.signal.aborted) return;
-    this.#ownGate = gate === undefined ? redisGate(redis, { adapt: true, leaseMs }) : undefined;
+    this.#ownGate = gate === undefined ? redisGate(redis, { adapt: true, leaseMs, maxWaitMs }) : undefined;
     this.#gate = gate ?? this.#ownGate;
     const noteRenewal = (ids: readonly string[], askedAt: number): void => {
       for (const id of ids) {
@@ -246,7 +251,7 @@ class QueueWorker<Data> {
       },
     );
     this.#worker = worker;
-    worker.on('error', (error) => onTrouble?.(error));
+    worker.on('error', onTrouble ?? warnOnce());
     worker.on('lockRenewalFailed', (ids: string[]) => {
       for (const id of ids) this.#held.get(id)?.halt.abort();
     });
@@ -373,6 +378,18 @@ class QueueWorker<Data> {
     else this.#subscriber.error(this.#failure.error);
   }
 }
+
+/** As a rule there is one for each second of an outage. */
+function warnOnce(): (error: Error) => void {
+  const told = new Set<string>();
+  return ({ message }) => {
+    if (told.has(message) || told.size >= MAX_TOLD) return;
+    told.add(message);
+    io.warn(`A worker goes on in spite of this: ${message}`);
+  };
+}
+
+const MAX_TOLD = 100;
 
 function idIn({ id }: BullJob): string {
   return id ?? ''; // every job of a queue has one

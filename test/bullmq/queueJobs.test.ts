@@ -1,11 +1,12 @@
-import { readdir } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { Queue } from 'bullmq';
-import { lastValueFrom, take, toArray } from 'rxjs';
-import { expect, it, vi } from 'vitest';
+import { concat, lastValueFrom, NEVER, of, take, toArray } from 'rxjs';
+import { expect, it, onTestFinished, vi } from 'vitest';
 import { queueJobs } from 'millrace/bullmq';
 import { answerTo, questions, startFleetWorld } from '../support/fleetWorld.js';
 import { finalFiles } from '../support/jobWorld.js';
-import { describeWithRedis } from '../support/redisServer.js';
+import { describeWithRedis, startRedis } from '../support/redisServer.js';
 
 const url = 'redis://127.0.0.1:1';
 const key = ({ id }: { readonly id: string }): string => id;
@@ -219,6 +220,45 @@ describeWithRedis('queueJobs', () => {
     });
     expect(told).toEqual(['first', 'same']);
     await worker.finish();
+  });
+
+  it('completes when it is called off, though its input is silent', async () => {
+    const world = await startFleetWorld();
+    const signal = new AbortController();
+    const options = { redis: { url: world.redis.url }, queue: 'answers', key, signal: signal.signal };
+    const receipts = lastValueFrom(queueJobs(concat(of({ id: 'one' }), NEVER), options).pipe(toArray()));
+    const client = world.redis.client();
+    await vi.waitFor(async () => {
+      expect(await client.llen('{millrace:answers}:answers:wait')).toBe(1);
+    });
+    signal.abort();
+    expect(await receipts).toEqual([]);
+    expect(await client.llen('{millrace:answers}:answers:wait')).toBe(0);
+  });
+
+  it('tells that Redis is full', async () => {
+    const redis = await startRedis({ settings: ['--maxmemory', '1mb', '--maxmemory-policy', 'noeviction'] });
+    onTestFinished(() => redis.stop());
+    const result = lastValueFrom(queueJobs(questions(3), { redis: { url: redis.url }, queue: 'answers', key }));
+    await expect(result).rejects.toMatchObject({
+      code: 'ERR_STORE',
+      reason: 'unavailable',
+      message: expect.stringContaining('maxmemory') as string,
+    });
+  });
+
+  it('takes a record that is none for no record', async () => {
+    const world = await startFleetWorld();
+    const worker = world.work();
+    await world.queue(questions(1));
+    const client = world.redis.client();
+    const [record = ''] = await client.keys('{millrace:answers}:record:*');
+    await rm(join(world.dir, 'q0.txt'));
+    await client.hset(record, 'r', '{"state":');
+    const receipts = await world.queue(questions(1));
+    await worker.finish();
+    expect(receipts.map(({ outcome, runs }) => [outcome, runs])).toEqual([['complete', 1]]);
+    expect(world.asked).toEqual(['q0', 'q0']);
   });
 
   it('gives workers what it is told to give, and no more', async () => {
