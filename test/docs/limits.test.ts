@@ -34,8 +34,8 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   'maxChars smooth': 'src/operators/smooth.ts',
 };
 
-const sources: readonly string[] = ['operators', 'sources', 'sinks', 'providers'].flatMap((folder) =>
-  readdirSync(join(root, 'src', folder)).map((name) => `src/${folder}/${name}`),
+const sources: readonly string[] = ['operators', 'sources', 'sinks', 'providers', 'bullmq', 'redis', 'sqlite'].flatMap(
+  (folder) => readdirSync(join(root, 'src', folder)).map((name) => `src/${folder}/${name}`),
 );
 
 /** The options of a file that bound how much is held, with the defaults that their documentation gives. */
