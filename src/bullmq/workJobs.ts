@@ -334,9 +334,11 @@ class QueueWorker<Data> {
         this.#fail(error);
         return undefined;
       }
-      if (hasCode(error, 'ERR_STORE')) {
-        this.#fail(error);
-        throw error;
+      // A run says that it was stopped, and by what.
+      const cause = error instanceof Error && hasCode(error.cause, 'ERR_STORE') ? error.cause : error;
+      if (hasCode(cause, 'ERR_STORE')) {
+        this.#fail(cause);
+        throw cause;
       }
       const failed = new Evidence('sink').receipt({ outcome: 'failed', error }, { where: 'none', chars: 0, bytes: 0 });
       return { ...failed, key, job: given, runs: 0 };
@@ -370,7 +372,11 @@ class QueueWorker<Data> {
     const { commands, isOwn } = this.#settings;
     // Where Redis is away nobody can be told anything: what is under way is another's after a while.
     const isAway = hasCode(this.#failure?.error, 'ERR_STORE');
-    await this.#worker?.close(isAway);
+    try {
+      await this.#worker?.close(isAway);
+    } catch (error) {
+      this.#failure ??= { error };
+    }
     await this.#ownGate?.close();
     const client = await commands.close()?.catch(() => undefined);
     if (isOwn && client !== undefined && !isCluster(client)) await closeClient(client);

@@ -172,6 +172,23 @@ describeWithRedis('workJobs', () => {
     },
   );
 
+  it('ends when Redis stays away, and another does its job', { timeout: 60_000 }, async () => {
+    const world = await startFleetWorld((id) => ({ text: answerTo(id), pace: { perFrameMs: 20 } }));
+    const following = world.queue(questions(1));
+    const worker = world.work({ maxWaitMs: 500, leaseMs: 1_000 });
+    await vi.waitFor(() => {
+      expect(world.asked).toHaveLength(1);
+    });
+    await world.redis.kill();
+    await expect(worker.ended).rejects.toMatchObject({ code: 'ERR_STORE', reason: 'unavailable' });
+    expect(finalFiles(world.dir).size).toBe(0);
+    await world.redis.start();
+    const other = world.work({ leaseMs: 1_000 });
+    expect((await following).map(({ outcome }) => outcome)).toEqual(['complete']);
+    await other.finish();
+    expect(finalFiles(world.dir)).toEqual(new Map([['q0.txt', answerTo('q0')]]));
+  });
+
   it('puts answers into a store, where workers share no folder', async () => {
     const world = await startFleetWorld();
     const store = redisStore({ url: world.redis.url });
