@@ -1,6 +1,7 @@
 // Runs the tests on the other engines: newer Node versions and undici 8; the types under TypeScript 7 and undici 8.
 //
 //   npm run engines                        everything, a line for each
+//   npm run engines -- --platform          only what meets sockets and files, on each engine
 //   npm run engines -- fromHTTP files      only these test files (vitest's filters), on each engine
 //
 // `engines/package.json` pins them. The running Node with the undici of `package.json` is what `npm test` covers. The tests run
@@ -18,7 +19,8 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const engines = join(root, 'engines');
 const undici7 = join(root, 'node_modules/undici');
 const undici8 = join(engines, 'node_modules/undici');
-const filters = process.argv.slice(2);
+const isPlatformOnly = process.argv.includes('--platform');
+const filters = process.argv.slice(2).filter((argument) => argument !== '--platform');
 
 /** Left out: what takes long and meets neither sockets, files nor the platform's own algorithms. `npm test` runs it. */
 const LEFT_OUT = [
@@ -47,7 +49,7 @@ const LEFT_OUT = [
   'test/truth/officialClients.test.ts',
   'test/truth/recordings.test.ts',
 ];
-/** What meets sockets and files, for a pair of engines that the others leave little to find in. */
+/** What meets sockets and files, for engines between others that run everything: the newest does, and the running one in `npm test`. */
 const PLATFORM = [
   'test/internal/node/',
   'test/sources/',
@@ -147,7 +149,7 @@ async function run(command, args, options) {
   return { passed: code === 0, output };
 }
 
-async function test({ node, folder, undici, other, only = filters }) {
+async function test({ node, folder, undici, other, only }) {
   const results = join(copy, '.vitest-engines.json');
   const excluded = LEFT_OUT.flatMap((pattern) => ['--exclude', pattern]);
   const started = Date.now();
@@ -219,15 +221,11 @@ await install();
 const copy = await copyWith(undici8);
 try {
   if (filters.length === 0) await checkTypes(copy);
-  await test({ node: nodeBinary(22), folder: copy, undici: undici8, other: undici7 });
-  await test({ node: nodeBinary(24), folder: copy, undici: undici8, other: undici7 });
-  await test({
-    node: nodeBinary(24),
-    folder: root,
-    undici: undici7,
-    other: undici8,
-    only: filters.length > 0 ? filters : PLATFORM,
-  });
+  const platform = filters.length > 0 ? filters : PLATFORM;
+  const newest = isPlatformOnly ? platform : filters;
+  await test({ node: nodeBinary(24), folder: copy, undici: undici8, other: undici7, only: newest });
+  await test({ node: nodeBinary(22), folder: copy, undici: undici8, other: undici7, only: platform });
+  await test({ node: nodeBinary(24), folder: root, undici: undici7, other: undici8, only: platform });
 } finally {
   await rm(copy, { recursive: true, force: true });
 }
