@@ -39,6 +39,9 @@ export class JobFiles<Job> implements JobOutlet<Job> {
     }
     return {
       finished: (known, receipt) => this.#finished(path, known, receipt),
+      clear: (known) => {
+        if (token !== undefined) this.#clear(path, known);
+      },
       sink: (hooks) => this.#sink(path, token, hooks),
       isTaken: () => false,
     };
@@ -84,6 +87,15 @@ export class JobFiles<Job> implements JobOutlet<Job> {
       return { receipt: { ...unasked(receipt), ...failed }, isNew: false, error };
     }
     return finished;
+  }
+
+  #clear(path: string, { state, token }: JobRecord): void {
+    if (token === undefined || state === 'written') return;
+    try {
+      this.#files.remove(partialOf(this.#files.enclose(this.where, path, false).path, token));
+    } catch {
+      // A path that leads out, or is not there yet, is told by whoever writes.
+    }
   }
 
   #isThere(path: string): boolean {

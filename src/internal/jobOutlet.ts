@@ -18,6 +18,8 @@ export interface JobOutlet<Job> {
 export interface JobPlace {
   /** What there is to say of a job that an earlier run has finished; nothing where it must be asked. */
   finished(known: JobRecord, receipt: Receipt): Promise<Finished | undefined>;
+  /** Removes what is left of a run that had the job before, and ended otherwise: before another is known to have it. */
+  clear(known: JobRecord): void;
   sink(hooks: PlaceHooks): OperatorFunction<StreamEvent | string, Receipt>;
   /** Whether the answer is where it should be, though `beforePublish` was not called. */
   isTaken(receipt: Receipt): boolean;
@@ -56,6 +58,7 @@ export class JobSinks<Job> implements JobOutlet<Job> {
     return {
       finished: ({ state }, receipt) =>
         Promise.resolve(state === 'published' ? { receipt: { ...receipt, skipped: true }, isNew: false } : undefined),
+      clear: () => undefined,
       sink: () => this.#sinkOf(job),
       isTaken: ({ outcome, finish }) => {
         if (outcome !== 'complete') return false;

@@ -304,6 +304,7 @@ class Run<Job> {
     const receipt = known && (await this.#finished(known, place));
     if (receipt !== undefined) return { ...receipt, key, job, runs: known?.runs ?? 0 };
     if (this.#isStopped) return undefined;
+    if (known !== undefined) place.clear(known);
     const begun: Begun = { key, state: 'begun', runs: (known?.runs ?? 0) + 1, workId: workOf(known), token };
     await this.#write(begun, false);
     if (this.#isStopped) {

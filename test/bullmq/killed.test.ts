@@ -25,7 +25,7 @@ describeWithRedis('a fleet', () => {
   it('does every job once, whoever is killed', { timeout: 600_000 }, async () => {
     const seed = Number(process.env['MILLRACE_SEED'] ?? Math.floor(Math.random() * 1e9));
     const chance = chanceOf(seed);
-    const jobs = planJobs(JOBS, chance);
+    const jobs = planJobs(JOBS, chance, 4);
     const expected = new Map(jobs.map(({ id, answer }) => [`${id}.txt`, answer]));
     const { server, asked, counts } = await startJobServer(jobs, chance, true, 0.005);
     const redis = await startRedis();
@@ -103,7 +103,7 @@ describeWithRedis('a fleet', () => {
     let sleeps = 0;
     let restarts = 0;
     while (!isOver) {
-      await after(chance() * 2_500);
+      await after(chance() * 1_500);
       const worker = workers[Math.floor(chance() * WORKERS)];
       if (restarts < 2 && ended > (restarts + 1) * (JOBS / 3)) {
         await redis.kill();

@@ -22,17 +22,17 @@ export interface PlannedJob {
   readonly answer: string;
 }
 
-/** Jobs with answers of their own, of one sentence to some pages. */
-export function planJobs(count: number, chance: () => number): PlannedJob[] {
+/** Jobs with answers of their own, of one sentence to some pages: so many lines at most. */
+export function planJobs(count: number, chance: () => number, lines = 25): PlannedJob[] {
   return Array.from({ length: count }, (_, index) => {
     const id = `job-${String(index).padStart(3, '0')}`;
-    const lines = Array.from(
-      { length: 1 + Math.floor(chance() ** 2 * 25) },
+    const told = Array.from(
+      { length: 1 + Math.floor(chance() ** 2 * lines) },
       (_line, line) =>
         `${id} says, in line ${String(line)}, that the 水車 turns — ${String(Math.floor(chance() * 1e9))}.`,
     );
     const provider = (['polargrid', 'polargrid', 'infernet', 'inferencesh'] as const)[index % 4] ?? 'polargrid';
-    return { id, provider, prompt: `Tell me about ${id}.`, answer: `${lines.join('\n')}\n` };
+    return { id, provider, prompt: `Tell me about ${id}.`, answer: `${told.join('\n')}\n` };
   });
 }
 
